@@ -1,0 +1,209 @@
+"""Money: the ledger, the purses, and what decides whether power may flow.
+
+Sign rule: `Purse` columns are what we owe the tenant; a credit raises them, a debit lowers them. Nothing here
+knows of orders, merchants or providers: a clearing account is named by whoever owns it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Purse(models.Model):
+    """A tenancy's own money, or (without a tenancy) a property's own, on which its empty rooms draw.
+
+    The four columns are running balances in fen, kept by `billing_post` and recomputed by `manage.py audit`.
+    `paid_fen` may fall below zero (a refund made behind our back, an overdraft); a subsidy cannot.
+    """
+
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="purses", verbose_name=_("property"))
+    tenancy = models.OneToOneField(
+        "accounts.Tenancy", models.PROTECT, null=True, blank=True, related_name="purse", verbose_name=_("tenancy")
+    )
+    paid_fen = models.BigIntegerField(_("paid, fen"), default=0)
+    subsidy_fen = models.BigIntegerField(_("subsidy, fen"), default=0)
+    in_transit_fen = models.BigIntegerField(_("on its way to a meter, fen"), default=0)
+    in_meter_fen = models.BigIntegerField(_("bought into meters, fen"), default=0)
+
+    class Meta:
+        verbose_name = _("purse")
+        verbose_name_plural = _("purses")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["property"], condition=Q(tenancy__isnull=True), name="a_property_has_one_purse_of_its_own"
+            ),
+            models.CheckConstraint(condition=Q(subsidy_fen__gte=0), name="a_subsidy_cannot_be_overdrawn"),
+            models.CheckConstraint(condition=Q(in_transit_fen__gte=0), name="nothing_negative_is_in_transit"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.tenancy or self.property)
+
+    def available_fen(self) -> int:
+        """What power may be drawn on at the server. Money in meters is the meters' to count."""
+        return self.paid_fen + self.subsidy_fen
+
+
+class LedgerAccount(models.Model):
+    """One side of transfers. `ref` is the owner's own name for it: `purse:7`, `merchant:wx-main`, `property:3`."""
+
+    class Kind(models.TextChoices):
+        PAID = "paid", _("purse: paid")
+        SUBSIDY = "subsidy", _("purse: subsidy")
+        IN_TRANSIT = "in_transit", _("purse: on its way to a meter")
+        IN_METER = "in_meter", _("purse: in meters")
+        CLEARING = "clearing", _("money at a provider")
+        CASH = "cash", _("cash at the counter")
+        SUSPENSE = "suspense", _("suspense")
+        REVENUE = "revenue", _("electricity sold")
+        FEES = "fees", _("provider fees")
+        REFUNDING = "refunding", _("refunds in progress")
+        SUBSIDIES = "subsidies", _("subsidies given")
+
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
+    ref = models.CharField(_("of"), max_length=64)
+    purse = models.ForeignKey(
+        Purse, models.PROTECT, null=True, blank=True, related_name="accounts", verbose_name=_("purse")
+    )
+
+    class Meta:
+        verbose_name = _("ledger account")
+        verbose_name_plural = _("ledger accounts")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["kind", "ref"], name="an_account_is_named_once"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["paid", "subsidy", "in_transit", "in_meter"], purse__isnull=False)
+                | (~Q(kind__in=["paid", "subsidy", "in_transit", "in_meter"]) & Q(purse__isnull=True)),
+                name="purse_accounts_belong_to_a_purse",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ref}"
+
+
+class JournalEntry(models.Model):
+    """A business event in the ledger. Append-only: a trigger refuses UPDATE and DELETE."""
+
+    key = models.CharField(_("key"), max_length=96, unique=True)
+    kind = models.CharField(_("kind"), max_length=24)
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, null=True, related_name="+", verbose_name=_("property")
+    )
+    digest = models.CharField(_("digest of the lines"), max_length=32)
+    happened_at = models.DateTimeField(_("happened"))
+    posted_at = models.DateTimeField(_("posted"))
+    trace = models.CharField(max_length=36, blank=True, default="")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by")
+    )
+    reason = models.CharField(_("reason"), max_length=255, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal entries")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Transfer(models.Model):
+    """One movement of money between two ledger accounts: balanced because it cannot be otherwise. Append-only."""
+
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="transfers", verbose_name=_("entry"))
+    line = models.PositiveSmallIntegerField(_("line"))
+    debit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="debits", verbose_name=_("debit"))
+    credit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="credits", verbose_name=_("credit"))
+    amount_fen = models.BigIntegerField(_("amount, fen"))
+
+    class Meta:
+        verbose_name = _("transfer")
+        verbose_name_plural = _("transfers")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["entry", "line"], name="a_line_is_written_once"),
+            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="a_transfer_moves_money"),
+            models.CheckConstraint(condition=~Q(debit=F("credit")), name="a_transfer_has_two_sides"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.debit} → {self.credit} {self.amount_fen} fen"
+
+
+class SupplyPolicy(models.Model):
+    """On what legal basis and after which notice a property may cut. Without a row nobody there is cut."""
+
+    property = models.OneToOneField(
+        "accounts.Property", models.PROTECT, related_name="supply_policy", verbose_name=_("property")
+    )
+    legal_basis = models.TextField(_("legal basis for a cut"))
+    notice = models.TextField(_("notice given before a cut"))
+    recorded_at = models.DateTimeField(_("recorded"))
+    recorded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", verbose_name=_("recorded by")
+    )
+
+    class Meta:
+        verbose_name = _("supply policy")
+        verbose_name_plural = _("supply policies")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(legal_basis=""), name="a_policy_names_its_legal_basis"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.property)
+
+
+class StaffHold(models.Model):
+    """A relay held open or closed by hand, stronger than money, with the reason that the tenant is told."""
+
+    class Position(models.TextChoices):
+        OPEN = "open", _("held off")
+        CLOSED = "closed", _("held on")
+
+    room = models.ForeignKey("accounts.Room", models.PROTECT, related_name="holds", verbose_name=_("room"))
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
+    position = models.CharField(_("position"), max_length=8, choices=Position.choices)
+    reason = models.CharField(_("reason"), max_length=255)
+    placed_at = models.DateTimeField(_("placed"))
+    placed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("placed by")
+    )
+    until_at = models.DateTimeField(_("until"), null=True, blank=True)
+    lifted_at = models.DateTimeField(_("lifted"), null=True, blank=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("lifted by")
+    )
+
+    class Meta:
+        verbose_name = _("staff hold")
+        verbose_name_plural = _("staff holds")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["room"], condition=Q(lifted_at__isnull=True), name="a_room_has_one_standing_hold"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="a_hold_has_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room}: {self.get_position_display()}"
+
+
+class CutHold(models.Model):
+    """Nobody is cut while it stands: somebody above is finding out about money of this purse. It expires."""
+
+    purse = models.ForeignKey(Purse, models.CASCADE, related_name="cut_holds", verbose_name=_("purse"))
+    key = models.CharField(_("key"), max_length=96, unique=True)
+    reason = models.CharField(_("reason"), max_length=64)
+    expires_at = models.DateTimeField(_("expires"))
+
+    class Meta:
+        verbose_name = _("cut hold")
+        verbose_name_plural = _("cut holds")
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Django's command line. Starts the embedded database where the operator names none and the command needs one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    from config.embedded.lease import ensure_database
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    ensure_database(sys.argv[1:])
+
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

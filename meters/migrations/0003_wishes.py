@@ -1,0 +1,105 @@
+"""Wishes become rows inside the caller's transaction: levels with their commands, and the queue of top-ups.
+
+Lock order within meters: Level, then TopUp, then Command; several in primary-key order. Whoever calls holds the
+Order and the Purse already, where there is one.
+"""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+WISHES = """
+-- The next command of a level: a new generation, in the place of one that was still queued. The level is locked.
+create function meters_issue(p_level bigint, p_now timestamptz) returns void language plpgsql as $$
+declare
+    v_level meters_level;
+    v_meter meters_meter;
+    v_ttl_s integer;
+begin
+    select * into v_level from meters_level where id = p_level for update;
+    select m.* into v_meter from meters_meter m where m.id = v_level.meter_id;
+    select command_ttl_s into v_ttl_s from meters_metermodel where id = v_meter.model_id;
+
+    update meters_command set state = 'superseded'
+     where meter_id = v_level.meter_id and kind = v_level.kind and state = 'queued';
+
+    update meters_level
+       set generation = greatest(generation, case when kind = 'relay' then v_meter.relay_generation else 0 end) + 1,
+           tries = tries + 1,
+           -- The first tries follow a command's lifetime; then more and more slowly, but always again.
+           next_try_at = p_now + make_interval(secs => least(v_ttl_s * power(2, least(tries, 6)), 900))
+     where id = p_level
+    returning * into v_level;
+
+    insert into meters_command
+        (id, meter_id, property_id, kind, value, generation, state, trace, queued_at, error)
+    values (gen_random_uuid(), v_level.meter_id, v_meter.property_id, v_level.kind, v_level.wanted,
+            v_level.generation, 'queued', v_level.trace, p_now, '');
+
+    if v_meter.is_online then
+        perform pg_notify('meterpay_commands', '');  -- nobody waits for a meter that is away
+    end if;
+end $$;
+
+-- What we want of a meter from now on. True when a command had to be made for it.
+create function meters_want(
+    p_meter bigint, p_kind text, p_wanted text, p_reason text, p_trace text, p_now timestamptz
+) returns boolean language plpgsql as $$
+declare
+    v_level meters_level;
+    v_on_its_way text;
+begin
+    insert into meters_level as level
+        (meter_id, kind, wanted, reason, wanted_at, trace, generation, reported, tries, next_try_at)
+    values (p_meter, p_kind, p_wanted, p_reason, p_now, p_trace, 0, '', 0, p_now)
+    on conflict (meter_id, kind) do update
+        set wanted = excluded.wanted, reason = excluded.reason, trace = excluded.trace,
+            wanted_at = case when level.wanted = excluded.wanted then level.wanted_at else p_now end,
+            agreed_at = case when level.reported = excluded.wanted then coalesce(level.agreed_at, p_now) end,
+            tries = 0, next_try_at = p_now
+    returning * into v_level;
+
+    -- A queued command of an older wish is taken back before anybody sends it ...
+    update meters_command set state = 'superseded'
+     where meter_id = p_meter and kind = p_kind and state = 'queued' and value <> p_wanted;
+    -- ... but one that is out cannot be: if it asks for something else, a newer generation must follow it.
+    select value into v_on_its_way from meters_command
+     where meter_id = p_meter and kind = p_kind and (state = 'queued' or state = 'sent' and expires_at > p_now)
+     order by generation desc limit 1;
+
+    if coalesce(v_on_its_way, v_level.reported) = p_wanted then
+        return false;
+    end if;
+    perform meters_issue(v_level.id, p_now);
+    return true;
+end $$;
+
+-- A recharge for a meter that holds its money joins that meter's queue. The same key again is an answer.
+create function meters_queue_top_up(
+    p_key text, p_meter bigint, p_amount_fen bigint, p_trace text, p_now timestamptz
+) returns void language plpgsql as $$
+declare
+    v_online boolean;
+begin
+    insert into meters_topup
+        (key, meter_id, property_id, amount_fen, state, trace, queued_at, tries, next_try_at, note)
+    select p_key, m.id, m.property_id, p_amount_fen, 'waiting', p_trace, p_now, 0, p_now, ''
+      from meters_meter m where m.id = p_meter
+    on conflict (key) do nothing;
+    select is_online into v_online from meters_meter where id = p_meter;
+    if v_online then
+        perform pg_notify('meterpay_commands', '');
+    end if;
+end $$;
+"""
+BACK = """
+drop function meters_queue_top_up(text, bigint, bigint, text, timestamptz);
+drop function meters_want(bigint, text, text, text, text, timestamptz);
+drop function meters_issue(bigint, timestamptz);
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("meters", "0002_readings")]
+
+    operations = [migrations.RunSQL(WISHES, BACK)]

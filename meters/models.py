@@ -1,0 +1,324 @@
+"""Devices: what hangs where, what they reported, what we want of them, and what is on its way to them.
+
+Two ideas carry everything (docs/decisions.md):
+
+* a **level** (relay, shown balance) is a wish that a newer wish replaces; the meter reports what it has, and the
+  reconciler keeps issuing commands until both agree;
+* a **top-up** of a meter that holds its own money is a queue: in order, one outstanding, each with the meter's own
+  purchase number, and nothing is sent again before the meter's count has been read back.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+SERIAL = RegexValidator(r"^[0-9A-Za-z-]{1,32}$", _("Use letters, digits and hyphens, at most 32."))
+
+
+class MeterModel(models.Model):
+    """A make of meter and what it can do."""
+
+    class BalanceHolder(models.TextChoices):
+        SERVER = "server", _("server (remote fee control)")  # 远程费控: the server rates and orders the relay
+        METER = "meter", _("meter (local fee control)")  # 本地费控: the meter counts down and cuts by itself
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    balance_held_by = models.CharField(_("money held by"), max_length=8, choices=BalanceHolder.choices)
+    codec = models.CharField(_("codec"), max_length=16, default="json_v1")
+    has_display = models.BooleanField(_("shows the balance"), default=True)
+    command_ttl_s = models.PositiveIntegerField(
+        _("command lifetime, s"),
+        default=30,
+        help_text=_("A command that reached the meter later than this is refused."),
+    )
+
+    class Meta:
+        verbose_name = _("meter model")
+        verbose_name_plural = _("meter models")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(command_ttl_s__gte=1, command_ttl_s__lte=86400), name="a_command_lives_up_to_a_day"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Relay(models.TextChoices):
+    """Position of a relay; `auto` is an order only: the meter decides by its own money."""
+
+    OPEN = "open", _("open")
+    PERMITTED = "permitted", _("close permitted")
+    CLOSED = "closed", _("closed")
+    AUTO = "auto", _("automatic")
+
+
+class Meter(models.Model):
+    """One meter and the newest of what it reported. The reported part is written by intake.py alone."""
+
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="meters", verbose_name=_("property"))
+    model = models.ForeignKey(MeterModel, models.PROTECT, related_name="meters", verbose_name=_("model"))
+    serial = models.CharField(_("meter number"), max_length=32, validators=[SERIAL])
+    verified_until_date = models.DateField(_("verified until"), null=True, blank=True)  # JJG 596: 8 years
+
+    is_online = models.BooleanField(_("online"), default=False)
+    last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    reported_at = models.DateTimeField(_("reported"), null=True, blank=True)
+    relay = models.CharField(_("relay"), max_length=10, choices=Relay.choices, blank=True, default="")
+    relay_order = models.CharField(
+        _("relay order obeyed"), max_length=10, choices=Relay.choices, blank=True, default=""
+    )
+    relay_generation = models.BigIntegerField(_("relay generation"), default=0)
+    import_wh = models.BigIntegerField(_("register, Wh"), null=True, blank=True)
+    power_w = models.IntegerField(_("power, W"), null=True, blank=True)
+    shown_fen = models.BigIntegerField(_("shown balance, fen"), null=True, blank=True)
+    balance_fen = models.BigIntegerField(_("balance in the meter, fen"), null=True, blank=True)
+    purchase_count = models.IntegerField(_("purchase count"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("meter")
+        verbose_name_plural = _("meters")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["property", "serial"], name="a_meter_has_its_own_number"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["last_seen_at"], condition=Q(is_online=True), name="meters_online"),
+        ]
+
+    def __str__(self) -> str:
+        return self.serial
+
+    def holds_money(self) -> bool:
+        return self.model.balance_held_by == MeterModel.BalanceHolder.METER
+
+
+class Installation(models.Model):
+    """Which meter hung in which room from when to when, with its register at both ends."""
+
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, related_name="installations", verbose_name=_("property")
+    )
+    room = models.ForeignKey("accounts.Room", models.PROTECT, related_name="installations", verbose_name=_("room"))
+    meter = models.ForeignKey(Meter, models.PROTECT, related_name="installations", verbose_name=_("meter"))
+    starts_at = models.DateTimeField(_("hung"))
+    ends_at = models.DateTimeField(_("taken down"), null=True, blank=True)
+    starts_wh = models.BigIntegerField(_("register when hung, Wh"), default=0)
+    ends_wh = models.BigIntegerField(_("register when taken down, Wh"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("installation")
+        verbose_name_plural = _("installations")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["meter"], condition=Q(ends_at__isnull=True), name="a_meter_hangs_in_one_room"
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
+                name="an_installation_ends_after_it_began",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["room"], condition=Q(ends_at__isnull=True), name="meters_hanging_in_a_room"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} · {self.room}"
+
+
+class Reading(models.Model):
+    """What a meter's registers showed at an instant. Partitioned by month; never in the admin (composite key)."""
+
+    pk = models.CompositePrimaryKey("meter_id", "read_at")
+    meter = models.ForeignKey(Meter, models.DO_NOTHING, related_name="readings", db_constraint=False)
+    read_at = models.DateTimeField()
+    property = models.ForeignKey("accounts.Property", models.DO_NOTHING, related_name="+", db_constraint=False)
+    received_at = models.DateTimeField()
+    import_wh = models.BigIntegerField()
+    power_w = models.IntegerField(null=True)
+    balance_fen = models.BigIntegerField(null=True)
+    relay = models.CharField(max_length=10)
+
+    class Meta:
+        verbose_name = _("reading")
+        verbose_name_plural = _("readings")
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} {self.read_at:%Y-%m-%d %H:%M:%S} {self.import_wh} Wh"
+
+
+class MeterEvent(models.Model):
+    """Something a meter said happened to it."""
+
+    meter = models.ForeignKey(Meter, models.PROTECT, related_name="events", verbose_name=_("meter"))
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
+    message_id = models.CharField(max_length=36)
+    kind = models.CharField(_("kind"), max_length=32)
+    happened_at = models.DateTimeField(_("happened"))
+    received_at = models.DateTimeField(_("received"))
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("meter event")
+        verbose_name_plural = _("meter events")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["meter", "message_id"], name="a_meter_says_a_thing_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} {self.kind}"
+
+
+class Level(models.Model):
+    """A wish about one meter and what the meter has. Written by desired.py (wish) and intake.py (reported)."""
+
+    class Kind(models.TextChoices):
+        RELAY = "relay", _("relay")
+        SHOW = "show", _("shown balance")
+
+    meter = models.ForeignKey(Meter, models.PROTECT, related_name="levels", verbose_name=_("meter"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    wanted = models.CharField(_("wanted"), max_length=24)
+    reason = models.CharField(_("reason"), max_length=32)
+    wanted_at = models.DateTimeField(_("wanted since"))
+    trace = models.CharField(max_length=36, blank=True, default="")
+    generation = models.BigIntegerField(_("generation"), default=0)
+    reported = models.CharField(_("reported"), max_length=24, blank=True, default="")
+    reported_at = models.DateTimeField(_("reported at"), null=True, blank=True)
+    agreed_at = models.DateTimeField(_("agreed"), null=True, blank=True)
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try"))
+
+    class Meta:
+        verbose_name = _("level")
+        verbose_name_plural = _("levels")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["meter", "kind"], name="a_meter_has_one_level_a_kind"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["next_try_at"], condition=~Q(wanted=F("reported")), name="levels_in_disagreement"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} {self.kind} {self.reported or '?'} → {self.wanted}"
+
+
+class TopUp(models.Model):
+    """A recharge on its way into a meter that holds its money."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENT = "sent", _("sent")
+        UNKNOWN = "unknown", _("unknown: reading back")
+        LANDED = "landed", _("in the meter")
+        STUCK = "stuck", _("needs a person")
+        CANCELLED = "cancelled", _("cancelled")
+
+    key = models.CharField(_("key"), max_length=96, unique=True)
+    meter = models.ForeignKey(Meter, models.PROTECT, related_name="top_ups", verbose_name=_("meter"))
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
+    amount_fen = models.BigIntegerField(_("amount, fen"))
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
+    number = models.IntegerField(_("purchase number"), null=True, blank=True)
+    trace = models.CharField(max_length=36, blank=True, default="")
+    queued_at = models.DateTimeField(_("queued"))
+    sent_at = models.DateTimeField(_("first sent"), null=True, blank=True)
+    landed_at = models.DateTimeField(_("landed"), null=True, blank=True)
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try"))
+    note = models.CharField(_("note"), max_length=64, blank=True, default="")
+    settled_at = models.DateTimeField(_("settled in the ledger"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("top-up")
+        verbose_name_plural = _("top-ups")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="a_top_up_adds_money"),
+            models.UniqueConstraint(
+                fields=["meter"], condition=Q(state__in=["sent", "unknown"]), name="one_outstanding_top_up_a_meter"
+            ),
+            models.UniqueConstraint(
+                fields=["meter", "number"],
+                condition=Q(number__isnull=False) & ~Q(state="cancelled"),
+                name="a_purchase_number_is_used_once",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["sent", "unknown", "landed"]) | Q(number__isnull=False),
+                name="a_sent_top_up_has_its_number",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["meter", "id"],
+                condition=Q(state__in=["waiting", "sent", "unknown"]),
+                name="top_ups_on_their_way",
+            ),
+            models.Index(fields=["id"], condition=Q(state="landed", settled_at__isnull=True), name="top_ups_to_settle"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} +{self.amount_fen} fen"
+
+
+class Command(models.Model):
+    """Something we asked of a meter. Written by commands.py alone (and the SQL functions it documents)."""
+
+    class Kind(models.TextChoices):
+        RELAY = "relay", _("relay")
+        SHOW = "show", _("show balance")
+        TOP_UP = "top_up", _("top-up")
+        READ = "read", _("read back")
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        SENT = "sent", _("sent")
+        DONE = "done", _("done")
+        REFUSED = "refused", _("refused")
+        EXPIRED = "expired", _("no answer")
+        SUPERSEDED = "superseded", _("superseded")
+
+    id = models.UUIDField(primary_key=True)
+    meter = models.ForeignKey(Meter, models.PROTECT, related_name="commands", verbose_name=_("meter"))
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    value = models.CharField(_("value"), max_length=24, blank=True, default="")
+    generation = models.BigIntegerField(_("generation"), default=0)
+    top_up = models.ForeignKey(
+        TopUp, models.PROTECT, null=True, blank=True, related_name="commands", verbose_name=_("top-up")
+    )
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
+    trace = models.CharField(max_length=36, blank=True, default="")
+    queued_at = models.DateTimeField(_("queued"))
+    sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    answered_at = models.DateTimeField(_("answered"), null=True, blank=True)
+    error = models.CharField(_("error"), max_length=16, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("command")
+        verbose_name_plural = _("commands")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["meter", "kind"], condition=Q(state="queued"), name="one_queued_command_a_kind"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="sent") | Q(sent_at__isnull=False, expires_at__isnull=False),
+                name="a_sent_command_expires",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="top_up", top_up__isnull=False) | ~Q(kind="top_up"), name="a_top_up_command_names_it"
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["queued_at"], condition=Q(state="queued"), name="commands_queued"),
+            models.Index(fields=["expires_at"], condition=Q(state="sent"), name="commands_unanswered"),
+            models.Index(fields=["meter", "-queued_at"], name="commands_of_a_meter"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value} ({self.state})"

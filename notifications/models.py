@@ -1,0 +1,85 @@
+"""Messages waiting to be carried, and the work list: what needs a person."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Message(models.Model):
+    """Something we tell the people of a tenancy. Left as a row in the transaction that made it true."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        WITHDRAWN = "withdrawn", _("withdrawn")
+
+    key = models.CharField(_("key"), max_length=96, unique=True)
+    kind = models.CharField(_("kind"), max_length=32)
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
+    tenancy = models.ForeignKey("accounts.Tenancy", models.PROTECT, related_name="+", verbose_name=_("tenancy"))
+    context = models.JSONField(_("context"), default=dict)
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
+    left_at = models.DateTimeField(_("left"))
+    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["left_at"], condition=Q(state="waiting"), name="messages_waiting"),
+            models.Index(fields=["tenancy", "left_at"], name="messages_of_a_tenancy"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class WorkItem(models.Model):
+    """What needs a person. Raised again under the same key while open, it counts and does not multiply."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        RESOLVED = "resolved", _("resolved")
+
+    key = models.CharField(_("key"), max_length=96)
+    kind = models.CharField(_("kind"), max_length=32)
+    property = models.ForeignKey(
+        "accounts.Property",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="work_items",
+        verbose_name=_("property"),
+    )
+    detail = models.JSONField(_("detail"), default=dict)
+    trace = models.CharField(_("trace"), max_length=36, blank=True, default="")
+    state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.OPEN)
+    times = models.PositiveIntegerField(_("times"), default=1)
+    raised_at = models.DateTimeField(_("raised"))
+    last_raised_at = models.DateTimeField(_("last raised"))
+    resolved_at = models.DateTimeField(_("resolved"), null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("resolved by")
+    )
+    resolution = models.CharField(_("resolution"), max_length=255, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("work item")
+        verbose_name_plural = _("work list")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key"], condition=Q(state="open"), name="one_open_work_item_a_key"),
+            models.CheckConstraint(
+                condition=Q(state="open", resolved_at__isnull=True) | Q(state="resolved", resolved_at__isnull=False),
+                name="a_resolved_item_says_when",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["property", "state", "-last_raised_at"], name="work_items_of_a_property"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.key}"
