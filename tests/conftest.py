@@ -1,0 +1,42 @@
+"""Real PostgreSQL for every test: the operator's where DATABASE_URL names one, else an embedded one of our own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Settings read the environment when they are imported, so this comes first. Tests never touch the data under var/
+# of somebody who tries the project out, and never sync to disk.
+os.environ.setdefault("LOG_LEVEL", "WARNING")
+if not os.environ.get("DATABASE_URL"):
+    from config.embedded import postgres
+
+    _folder = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}"
+    _folder.mkdir(mode=0o711, exist_ok=True)
+    os.environ["METERPAY_VAR"] = str(_folder)
+    os.environ["DATABASE_URL"] = postgres.lease(_folder / "postgres", durable=False)
+
+from django.db import connection
+from django.utils import translation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_what_children_left(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # noqa: ANN001
+    """A killed child's connection must not keep the test database from being dropped."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> Iterator[None]:
+    """Tests read the source's own words; what the catalogue makes of them has tests of its own."""
+    with translation.override("en"):
+        yield

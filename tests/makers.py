@@ -1,0 +1,131 @@
+"""Makers of our world's parts: each needs nothing and takes the one thing a test is about."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.models import Building, Identity, Member, Property, Room, Tenancy, User
+from billing.models import Purse, SupplyPolicy
+from meters.models import Installation, Meter, MeterModel
+from payments.models import Attempt, Merchant, MerchantProperty, Order
+
+_serial = itertools.count(1)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_property(**kwargs: Any) -> Property:
+    n = next(_serial)
+    return Property.objects.create(**{"code": f"p{n}", "name": f"Garden {n}"} | kwargs)
+
+
+def a_room(*, place: Property | None = None) -> Room:
+    place = place or a_property()
+    building, _ = Building.objects.get_or_create(property=place, name="1")
+    return Room.objects.create(property=place, building=building, number=f"{next(_serial)}")
+
+
+def a_user(**kwargs: Any) -> User:
+    return User.objects.create(**{"username": f"user{next(_serial)}", "name": "王小明"} | kwargs)
+
+
+def an_identity(*, user: User | None = None, provider: str = "wechat", app_id: str = "wxsandboxmini") -> Identity:
+    n = next(_serial)
+    return Identity.objects.create(user=user or a_user(), provider=provider, app_id=app_id, subject=f"openid-{n}")
+
+
+def a_tenancy(*, room: Room | None = None, holder: User | None = None, **kwargs: Any) -> Tenancy:
+    room = room or a_room()
+    tenancy = Tenancy.objects.create(**{"property": room.property, "room": room, "starts_at": LONG_AGO} | kwargs)
+    if holder is not None:
+        Member.objects.create(tenancy=tenancy, user=holder, role=Member.Role.HOLDER, joined_at=LONG_AGO)
+    return tenancy
+
+
+def a_purse(*, tenancy: Tenancy | None = None) -> Purse:
+    tenancy = tenancy or a_tenancy()
+    return Purse.objects.create(property=tenancy.property, tenancy=tenancy)
+
+
+def a_meter(
+    *, held_by: str = "server", place: Property | None = None, room: Room | None = None, **kwargs: Any
+) -> Meter:
+    """A meter, hanging in `room` when one is given."""
+    place = room.property if room else place or a_property()
+    model, _ = MeterModel.objects.get_or_create(name=f"model-{held_by}", defaults={"balance_held_by": held_by})
+    meter = Meter.objects.create(**{"property": place, "model": model, "serial": f"{next(_serial):012d}"} | kwargs)
+    if room:
+        Installation.objects.create(property=place, room=room, meter=meter, starts_at=LONG_AGO)
+    return meter
+
+
+def a_policy(place: Property) -> SupplyPolicy:
+    return SupplyPolicy.objects.create(
+        property=place, legal_basis="lease, clause 7", notice="7 days, in writing", recorded_at=LONG_AGO
+    )
+
+
+def a_merchant(*, provider: str = "wechat", place: Property | None = None, **kwargs: Any) -> Merchant:
+    n = next(_serial)
+    merchant = Merchant.objects.create(
+        **{
+            "slug": f"{provider}-{n}",
+            "name": f"{provider} {n}",
+            "provider": provider,
+            "account": "1900000109" if provider == "wechat" else "2088000000000109",
+            "app_id": "wxsandboxmini" if provider == "wechat" else "2021000000000109",
+            "private_key_ref": "env:TEST_PRIVATE_KEY",
+            "api_key_ref": "env:TEST_APIV3_KEY" if provider == "wechat" else "",
+            "is_sandbox": True,
+        }
+        | kwargs
+    )
+    if place:
+        MerchantProperty.objects.create(merchant=merchant, property=place, starts_at=LONG_AGO)
+    return merchant
+
+
+def an_order(*, purse: Purse | None = None, user: User | None = None, amount_fen: int = 5000, **kwargs: Any) -> Order:
+    purse = purse or a_purse()
+    n = next(_serial)
+    return Order.objects.create(
+        **{
+            "number": f"R{n:020d}",
+            "property": purse.property,
+            "tenancy": purse.tenancy,
+            "purse": purse,
+            "user": user or a_user(),
+            "amount_fen": amount_fen,
+            "idempotency_key": f"key-{n}",
+            "request_digest": "0" * 64,
+            "trace": f"{n:032x}",
+            "placed_at": timezone.now(),
+        }
+        | kwargs
+    )
+
+
+def an_attempt(*, order: Order | None = None, merchant: Merchant | None = None, **kwargs: Any) -> Attempt:
+    order = order or an_order()
+    merchant = merchant or a_merchant(place=order.property)
+    now = timezone.now()
+    return Attempt.objects.create(
+        **{
+            "order": order,
+            "property": order.property,
+            "merchant": merchant,
+            "channel": "wechat_mini" if merchant.provider == "wechat" else "alipay_mini",
+            "number": f"A{next(_serial):020d}",
+            "payer": "openid-1",
+            "app_id": merchant.app_id,
+            "amount_fen": order.amount_fen,
+            "state": "ready",
+            "made_at": now,
+            "expires_at": now + timedelta(minutes=30),
+            "next_ask_at": now + timedelta(seconds=5),
+        }
+        | kwargs
+    )
