@@ -26,6 +26,7 @@ from sandbox.signatures import (
     wechat_request_message,
 )
 from sandbox.wechat import WeChat, signed_callback
+from sandbox.wechat_trades import CannotPayError, Trade
 from tests.sandbox.conftest import body_json
 from tests.sandbox.merchants import WeChatMerchantByHand, verified
 
@@ -239,11 +240,14 @@ def test_a_number_is_good_again_only_with_the_same_parameters_and_unpaid(wechat,
     assert merchant.prepay().json()["code"] == "ORDER_PAID"
 
 
-def test_a_time_to_pay_that_is_over_is_lifted_to_a_minute_and_nobody_pays_after_it(world, wechat, merchant):
+def test_a_time_to_pay_that_is_over_is_lifted_to_a_minute_and_nobody_pays_after_it(wechat, merchant):
     merchant.prepay(time_expire=in_days(-1))
 
     trade = wechat.get("trades/SANDBOX001")
     assert 55 < trade["expires_at"] - time.time() <= 60
+    late = trade["expires_at"] + 1
+    with pytest.raises(CannotPayError, match="EXPIRED"):
+        Trade(**trade).pay(now=late, amount_fen=None, transaction_id=None, paid_at=None, force=False)
 
 
 def test_query_by_transaction_id_and_of_an_unknown_number(wechat, merchant):
