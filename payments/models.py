@@ -237,6 +237,7 @@ class Attempt(models.Model):
     expires_at = models.DateTimeField(_("can be paid until"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     asks = models.PositiveIntegerField(_("times asked"), default=0)
+    asked_at = models.DateTimeField(_("last asked"), null=True, blank=True)
     next_ask_at = models.DateTimeField(_("asked again"), null=True, blank=True)
     last_error = models.CharField(_("last error"), max_length=64, blank=True, default="")
 

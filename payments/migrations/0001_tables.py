@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(verbose_name='can be paid until')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended')),
                 ('asks', models.PositiveIntegerField(default=0, verbose_name='times asked')),
+                ('asked_at', models.DateTimeField(blank=True, null=True, verbose_name='last asked')),
                 ('next_ask_at', models.DateTimeField(blank=True, null=True, verbose_name='asked again')),
                 ('last_error', models.CharField(blank=True, default='', max_length=64, verbose_name='last error')),
                 ('property', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.property', verbose_name='property')),

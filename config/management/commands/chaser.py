@@ -1,0 +1,30 @@
+"""`manage.py chaser`: asks providers about payments nobody called back about, and does what was left lying."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config.rounds import Rounds
+
+
+class Command(BaseCommand):
+    help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        from billing import prepaid, supply
+        from payments import chase, evidence, inbox, keyring, shipping
+
+        Rounds(
+            {
+                chase.ask_about_due: 1,
+                inbox.sweep: 2,
+                shipping.upload_due: 2,
+                prepaid.settle: 10,  # the gateway does it at once; this is the net
+                supply.expire_holds: 10,
+                supply.recheck: 10,
+                keyring.refresh: 600,
+                evidence.forget_unverified: 3600,
+            }
+        ).run()

@@ -1,0 +1,35 @@
+"""What django-q2 does by the clock, where half a minute does not matter. The tasks are sweeps over rows: a run that is
+lost or doubled changes nothing. Everything quicker has a process of its own (chaser, gateway)."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+SCHEDULES = {
+    "months of readings ahead": ("config.schedules.make_months", 60 * 24),
+    "old work": ("config.schedules.beat", 1),
+}
+
+
+def ensure_schedules() -> None:
+    """Writes the schedule rows that are missing, and mends those that differ. Called by `manage.py migrate`'s users."""
+    from django_q.models import Schedule
+
+    for name, (func, minutes) in SCHEDULES.items():
+        Schedule.objects.update_or_create(
+            name=name, defaults={"func": func, "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1}
+        )
+    Schedule.objects.exclude(name__in=SCHEDULES).filter(func__startswith="config.schedules.").delete()
+
+
+def make_months() -> int:
+    from meters import partitions
+
+    return partitions.make_ahead(now=timezone.now())
+
+
+def beat() -> None:
+    """Proves each minute that the cluster runs tasks: `manage.py queue_watch` looks for it."""
+    from django.core.cache import cache
+
+    cache.set("qcluster-beat", timezone.now().isoformat(), timeout=None)
