@@ -48,7 +48,7 @@ def act_on(receipt: Receipt, *, merchant: merchants.Snapshot, event_id: int, tra
 
 
 def tell_unreadable(slug: str, *, reason: str, trace: str, now: datetime) -> None:
-    """The provider signed it and we cannot read it: a wrong key of ours or a change of theirs, so a person must look."""
+    """The provider signed it and we cannot read it (a wrong key of ours, a change of theirs): a person must look."""
     worklist.raise_item(
         key=f"unreadable:{slug}:{reason}",
         kind="event_unreadable",

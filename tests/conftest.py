@@ -25,7 +25,7 @@ from django.utils import translation
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _end_what_children_left(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # noqa: ANN001
+def _end_what_children_left(django_db_setup: None, django_db_blocker) -> Iterator[None]:
     """A killed child's connection must not keep the test database from being dropped."""
     yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:

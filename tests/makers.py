@@ -8,7 +8,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.models import Building, Identity, Member, Property, Room, Tenancy, User
+from accounts import login
+from accounts.models import AccessToken, Building, Identity, Member, Property, Room, Tenancy, User
 from billing.models import Purse, SupplyPolicy
 from meters.models import Installation, Meter, MeterModel
 from payments.models import Attempt, Merchant, MerchantProperty, Order
@@ -35,6 +36,15 @@ def a_user(**kwargs: Any) -> User:
 def an_identity(*, user: User | None = None, provider: str = "wechat", app_id: str = "wxsandboxmini") -> Identity:
     n = next(_serial)
     return Identity.objects.create(user=user or a_user(), provider=provider, app_id=app_id, subject=f"openid-{n}")
+
+
+def a_login(user: User, *, identity: Identity | None = None) -> dict[str, str]:
+    """The header of somebody who is logged in."""
+    token, now = f"token-{next(_serial)}", timezone.now()
+    AccessToken.objects.create(
+        user=user, identity=identity, digest=login.digest_of(token), created_at=now, expires_at=now + timedelta(days=1)
+    )
+    return {"Authorization": f"Bearer {token}"}
 
 
 def a_tenancy(*, room: Room | None = None, holder: User | None = None, **kwargs: Any) -> Tenancy:
