@@ -19,6 +19,8 @@ from config.embedded import holding
 from config.embedded.children import die_with_parent
 from config.embedded.holding import EmbeddedServerError
 
+Kind = Literal["auto", "mosquitto", "iotcore"]
+
 HOST = "127.0.0.1"
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")  # Debian's is not on a normal user's PATH
 PORTS = range(20_000, 30_000)  # below the ports that systems give to outgoing connections
@@ -63,7 +65,7 @@ dynamic_filters = true
 """
 
 
-def lease(folder: Path, *, kind: Literal["auto", "mosquitto", "iotcore"] = "auto") -> str:
+def lease(folder: Path, *, kind: Kind = "auto") -> str:
     """Hold the broker of `folder` until this process dies; `mqtt://127.0.0.1:<port>`, MQTT 5.
 
     It starts when nobody runs it yet and stops when the last lease goes. Its port stays the same over restarts while

@@ -73,16 +73,18 @@ def keep(kind: str, folder: Path) -> None:
 
 
 def bring_up(server: Server, folder: Path) -> subprocess.Popen[bytes]:
-    """Start the server until it answers."""
+    """Start the server and wait until it answers; again when it exits instead."""
     for pause_s in PAUSES_S:
         process = server.start()
         (folder / "pid").write_text(str(process.pid))
         deadline = time.monotonic() + START_S
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None:
             if server.answers() and process.poll() is None:
                 return process
+            if time.monotonic() > deadline:
+                stop(process, server.stop_signal)
+                raise EmbeddedServerError(f"the server of {folder} does not answer: see {folder / 'log'}")
             time.sleep(0.03)
-        stop(process, server.stop_signal)
         time.sleep(pause_s)
     last_words = (folder / "log").read_text(errors="replace").splitlines()[-2:]
     raise EmbeddedServerError(f"the server of {folder} does not start: {' / '.join(last_words)}")

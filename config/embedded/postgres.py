@@ -183,10 +183,15 @@ def require_passage(path: Path, who: Identity) -> None:
 
 
 def socket_folder(data: Path) -> Path:
-    """The data folder itself, which is private, unless the path of a socket in it would be too long."""
-    digest = hashlib.sha256(bytes(data)).hexdigest()[:12]
-    candidates = [data, Path(tempfile.gettempdir()) / f"{NAME}-{digest}", Path("/tmp") / f"{NAME}-{digest}"]  # noqa: S108 - checked in _make_socket_folder
-    return next(folder for folder in candidates if len(bytes(folder / ".s.PGSQL.5432")) <= SOCKET_PATH_AT_MOST)
+    """The data folder itself, which is private, unless no client could use a socket there.
+
+    The path may be too long, or have a comma, which libpq takes for the end of a host's name.
+    """
+    name = f"{NAME}-{hashlib.sha256(bytes(data)).hexdigest()[:12]}"
+    for folder in (data, Path(tempfile.gettempdir()) / name):
+        if len(bytes(folder / ".s.PGSQL.5432")) <= SOCKET_PATH_AT_MOST and "," not in str(folder):
+            return folder
+    return Path("/tmp") / name  # noqa: S108 - whose it is is looked at in _make_socket_folder
 
 
 def make_private(folder: Path, owner: Identity) -> None:
