@@ -1,9 +1,9 @@
 """Attempts about which nobody called back: ask their provider, close what ran out. First there, then here.
 
 A callback may never come, so unpaid attempts are asked about on the vendor's own schedule (WeChat Pay: 5 s, 30 s,
-1 min, 3 min, 5 min, 10 min, 30 min after creation), and closed at the provider before they are closed here. Every round claims
-its rows first (a guarded update moves `next_ask_at`), then asks, then records: a chaser that dies in between leaves an
-attempt that is asked about again at its next turn. Nothing here decides what a payment means: that is confirm's.
+1 min, 3 min, 5 min, 10 min, 30 min after creation), and closed at the provider before they are closed here. Every
+round claims its rows first (a guarded update moves `next_ask_at`), then asks, then records: a chaser that dies in
+between leaves an attempt that is asked about again at its next turn. What a payment means is confirm's to decide.
 """
 
 from __future__ import annotations
