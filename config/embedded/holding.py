@@ -130,6 +130,7 @@ def _launch(kind: str, folder: Path, keeper: int) -> None:
     """
     (folder / "failure").unlink(missing_ok=True)
     log = folder / "log"
+    modules = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with suppress(FileNotFoundError):
         if log.stat().st_size > LOG_AT_MOST_BYTES:
             log.replace(folder / "log.old")
@@ -137,7 +138,7 @@ def _launch(kind: str, folder: Path, keeper: int) -> None:
         subprocess.run(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "config.embedded.keeper", kind, str(folder), str(keeper)],
             cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            env={**os.environ, "PYTHONPATH": modules},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
