@@ -20,8 +20,11 @@ if not os.environ.get("DATABASE_URL"):
     os.environ["METERPAY_VAR"] = str(_folder)
     os.environ["DATABASE_URL"] = postgres.lease(_folder / "postgres", durable=False)
 
+from django.core.servers.basehttp import WSGIServer
 from django.db import connection
 from django.utils import translation
+
+WSGIServer.request_queue_size = 128  # fifty callers at the same instant are what some tests are about; Django's is 10
 
 
 @pytest.fixture(scope="session", autouse=True)
