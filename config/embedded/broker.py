@@ -97,7 +97,7 @@ class Broker(ABC):
         self.url = f"mqtt://{HOST}:{self.port}"
         return subprocess.Popen(  # noqa: S603 - a known broker
             self.command(),
-            env={"PATH": os.defpath},
+            env={"PATH": os.defpath, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent(self.stop_signal),  # noqa: PLW1509 - a keeper has one thread

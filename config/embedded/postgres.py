@@ -117,7 +117,8 @@ class Postgres:
         words += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # never the environment's
         words += [] if self.durable else ["--no-sync"]
         if self._run("initdb", "-D", str(fresh), *words).returncode != 0:
-            raise EmbeddedServerError(f"initdb failed: see {self.data.with_name('log')}")
+            last_words = self.data.with_name("log").read_text(errors="replace").splitlines()[-1:]
+            raise EmbeddedServerError(f"initdb failed: {' '.join(last_words)}")
         fresh.rename(self.data)
 
     def _make_socket_folder(self) -> None:
