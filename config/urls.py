@@ -8,9 +8,13 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("payments/", include("payments.urls")),
+    path("api/v1/", include("accounts.urls")),
+    path("api/v1/", include("portal.urls")),
     path("api/v1/", include("payments.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]
+handler404 = "portal.errors.no_such_page"
+handler500 = "portal.errors.fault_page"

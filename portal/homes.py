@@ -1,0 +1,138 @@
+"""A home as its tenant sees it, composed from the floors below: money, power and why, meters, what staff hold.
+
+Five queries however many homes, and a few more for each home that has no power, to explain it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Prefetch, Q
+
+from accounts import scope
+from accounts.models import Member, Tenancy, User
+from billing import supply
+from billing.models import Purse, StaffHold
+from meters.models import Installation, Level, Meter, Relay
+
+UNKNOWN = "unknown"  # of a relay: no meter hangs there, or none has reported
+# Several meters may serve a home. What is worst for the tenant comes first, and is said of the home.
+WORST_FIRST = (Relay.OPEN, Relay.PERMITTED, UNKNOWN, Relay.AUTO, Relay.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """`available_fen` is at the server, `in_transit_fen` on its way into a meter. `in_meter_fen` is what meters that
+    hold their own money last reported (none has: None), at the oldest of those instants."""
+
+    available_fen: int
+    in_transit_fen: int
+    in_meter_fen: int | None
+    in_meter_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Position of the relay as reported, since when (None: not known), what we want of it, and in words why it is off
+    and how it comes back (both blank when all is well)."""
+
+    relay: str
+    since: datetime | None
+    wanted: str
+    why: str
+    how_to_restore: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    tenancy: Tenancy
+    role: str
+    balance: Balance
+    power: Power
+    meters: Sequence[Meter]
+    hold: StaffHold | None
+
+
+def homes(*, user: User, now: datetime) -> list[Home]:
+    """Every home of a person, oldest first."""
+    return _composed(scope.memberships_of(user, now).select_related("tenancy__purse"), now=now)
+
+
+def home(*, user: User, home_id: int, now: datetime) -> Home | None:
+    """One home of a person; None when it is not theirs, whether or not it exists."""
+    mine = scope.memberships_of(user, now).filter(tenancy=home_id)
+    found = _composed(mine.select_related("tenancy__purse"), now=now)
+    return found[0] if found else None
+
+
+def _composed(members: Iterable[Member], *, now: datetime) -> list[Home]:
+    members = list(members)
+    rooms = [member.tenancy.room_id for member in members]
+    meters = _meters_in(rooms)
+    holds = _holds_on(rooms, now)
+    return [
+        _home(member, meters=meters.get(member.tenancy.room_id, []), hold=holds.get(member.tenancy.room_id), now=now)
+        for member in members
+    ]
+
+
+def _meters_in(rooms: Sequence[int]) -> dict[int, list[Meter]]:
+    relays = Prefetch("meter__levels", Level.objects.filter(kind=Level.Kind.RELAY), to_attr="relay_levels")
+    hanging = Installation.objects.filter(room__in=rooms, ends_at__isnull=True).select_related("meter__model")
+    found: dict[int, list[Meter]] = {}
+    for installation in hanging.prefetch_related(relays).order_by("meter_id"):
+        found.setdefault(installation.room_id, []).append(installation.meter)
+    return found
+
+
+def _holds_on(rooms: Sequence[int], now: datetime) -> dict[int, StaffHold]:
+    standing = StaffHold.objects.filter(Q(until_at__isnull=True) | Q(until_at__gt=now), lifted_at__isnull=True)
+    return {hold.room_id: hold for hold in standing.filter(room__in=rooms)}
+
+
+def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, now: datetime) -> Home:
+    tenancy = member.tenancy
+    return Home(
+        tenancy=tenancy,
+        role=member.role,
+        balance=_balance(getattr(tenancy, "purse", None), meters),
+        power=_power(tenancy, meters, now=now),
+        meters=meters,
+        hold=hold,
+    )
+
+
+def _balance(purse: Purse | None, meters: Sequence[Meter]) -> Balance:
+    told = [meter for meter in meters if meter.holds_money() and meter.balance_fen is not None]
+    return Balance(
+        available_fen=purse.available_fen() if purse else 0,  # a purse is made with the first money
+        in_transit_fen=purse.in_transit_fen if purse else 0,
+        in_meter_fen=sum(meter.balance_fen or 0 for meter in told) if told else None,
+        in_meter_at=min((meter.reported_at for meter in told if meter.reported_at), default=None),
+    )
+
+
+def _power(tenancy: Tenancy, meters: Sequence[Meter], *, now: datetime) -> Power:
+    levels = [level for meter in meters for level in meter.relay_levels]  # type: ignore[attr-defined]  # see _meters_in
+    relay = _worst([meter.relay or UNKNOWN for meter in meters])
+    wanted = _worst([level.wanted for level in levels])
+    why, how = "", ""
+    if relay != Relay.CLOSED or wanted in (Relay.OPEN, Relay.PERMITTED):
+        explanation = supply.explain(tenancy=tenancy, now=now)
+        why, how = explanation.why, explanation.remedy
+    return Power(relay=relay, since=_since(relay, levels, tenancy), wanted=wanted, why=why, how_to_restore=how)
+
+
+def _since(relay: str, levels: Sequence[Level], tenancy: Tenancy) -> datetime | None:
+    """Since when the relay is where we want it; earlier than they moved in is none of theirs.
+
+    Of a relay that moves by itself (`auto`), or is not yet where we want it, nobody noted the instant.
+    """
+    agreed = [level.agreed_at for level in levels if level.wanted == relay and level.agreed_at]
+    return max([*agreed, tenancy.starts_at]) if agreed else None
+
+
+def _worst(positions: Sequence[str]) -> str:
+    return str(min(positions, key=WORST_FIRST.index, default=UNKNOWN))

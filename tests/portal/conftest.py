@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.accounts.boxes import _hang_up, wechat, world
+
+__all__ = ["_hang_up", "wechat", "world"]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+from django.urls import include, path
+from rest_framework import exceptions, serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.views import APIView
+
+from portal import errors
+from portal.bodies import LIMIT_BYTES, ShortJSONParser
+
+
+class Form(serializers.Serializer[Any]):
+    amount = serializers.IntegerField(min_value=1)
+    meters = serializers.ListField(child=serializers.IntegerField(), required=False)
+    parts = serializers.ListField(child=serializers.DictField(child=serializers.IntegerField()), required=False)
+
+
+class Broken(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get(self, request):
+        raise RuntimeError("the database password is hunter2")
+
+
+class Asking(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    parser_classes = (ShortJSONParser,)
+
+    def post(self, request):
+        form = Form(data=request.data)
+        form.is_valid(raise_exception=True)
+        raise exceptions.ValidationError("Too much.", "too_much")
+
+
+urlpatterns = [
+    path("api/v1/broken", Broken.as_view()),
+    path("api/v1/asking", Asking.as_view()),
+    path("", include("config.urls")),
+]
+handler404 = "portal.errors.no_such_page"
+handler500 = "portal.errors.fault_page"
+
+pytestmark = pytest.mark.urls(__name__)
+
+
+def ask(client, body):
+    return client.post("/api/v1/asking", body, content_type="application/json", headers={"Accept-Language": "en"})
+
+
+def test_an_unforeseen_fault_is_a_500_with_an_id_and_without_detail(client):
+    answer = client.get("/api/v1/broken", headers={"Accept-Language": "en"})
+
+    assert answer.status_code == 500
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "trace"}
+    assert error["code"] == "fault"
+    assert error["trace"] == answer.headers["X-Trace-Id"]
+    assert error["trace"] in error["message"]
+    assert b"hunter2" not in answer.content
+
+
+def test_an_unforeseen_fault_is_logged_once_with_its_stack_trace(client, caplog):
+    client.get("/api/v1/broken")
+
+    [record] = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert isinstance(record.exc_info[1], RuntimeError)
+
+
+def test_a_field_that_is_wrong_is_named(client):
+    error = ask(client, {"amount": 0}).json()["error"]
+
+    assert error["code"] == "invalid"
+    assert error["fields"] == {"amount": "Ensure this value is greater than or equal to 1."}
+    assert error["message"] == "amount: Ensure this value is greater than or equal to 1."
+
+
+@pytest.mark.parametrize("body", [{"amount": 1, "meters": [1, "x"]}, {"amount": 1, "parts": [{"a": 1}, {"b": "x"}]}])
+def test_a_complaint_deep_inside_is_found(client, body):
+    assert "A valid integer is required." in ask(client, body).json()["error"]["message"]
+
+
+def test_a_complaint_of_the_view_keeps_its_own_code(client):
+    answer = ask(client, {"amount": 1})
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["message"]) == ("too_much", "Too much.")
+
+
+def test_what_is_not_an_object_is_refused(client):
+    error = ask(client, [1]).json()["error"]
+
+    assert error["fields"].keys() == {"non_field_errors"}
+    assert error["message"].startswith("Invalid data.")
+
+
+def test_malformed_json_is_a_400(client):
+    answer = ask(client, "{")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "parse_error"
+
+
+def test_json_nested_beyond_reason_is_a_400(client):
+    assert ask(client, "[" * LIMIT_BYTES).status_code == 400
+
+
+def test_a_long_request_is_a_413(client):
+    answer = ask(client, '{"amount": 1' + " " * LIMIT_BYTES + "}")
+
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "too_large"
+
+
+def test_another_method_and_another_format_are_told_in_the_same_shape(client):
+    assert client.get("/api/v1/asking").json()["error"]["code"] == "method_not_allowed"
+    answer = client.post("/api/v1/asking", "a=1", content_type="application/x-www-form-urlencoded")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+def test_no_such_address_of_the_api_is_told_in_the_same_shape(client):
+    answer = client.get("/api/v1/nothing-here")
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["trace"] == answer.headers["X-Trace-Id"]
+
+
+def test_no_such_page_is_a_page_elsewhere(client):
+    answer = client.get("/nothing-here")
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_a_fault_outside_of_the_api_is_told_in_the_same_shape_to_programs_alone():
+    request = RequestFactory().get("/api/v1/anything")
+    assert errors.fault_page(request).status_code == 500
+    assert b'"code": "fault"' in errors.fault_page(request).content
+
+    assert errors.fault_page(RequestFactory().get("/admin/")).headers["Content-Type"].startswith("text/html")
+
+
+def test_a_client_reads_errors_in_the_language_it_asks_for():
+    client = Client()
+
+    chinese = client.post("/api/v1/asking", {}, content_type="application/json", headers={"Accept-Language": "zh-CN"})
+    english = client.post("/api/v1/asking", {}, content_type="application/json", headers={"Accept-Language": "en-GB"})
+
+    assert chinese.json()["error"]["fields"]["amount"] == "该字段是必填项。"
+    assert english.json()["error"]["fields"]["amount"] == "This field is required."
