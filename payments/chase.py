@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from payments import inbox, merchants, refunds
 from payments.confirm import confirm_payment
@@ -31,7 +30,7 @@ def ask_about_due(*, now: datetime, limit: int = 50) -> int:
     """Asks about every attempt whose time has come. Returns how many were asked about."""
     claimed = claim(Q(next_ask_at__lte=now), now=now, limit=limit)
     for attempt in claimed:
-        follow_up(attempt, now=timezone.now())
+        follow_up(attempt, now=now)
     return len(claimed)
 
 

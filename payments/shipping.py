@@ -58,7 +58,7 @@ def _upload(notice: ShippingNotice, now: datetime) -> None:
             item=f"电费充值 {money.to_yuan(payment.amount_fen)}元",
             uploaded_at=now,
         )
-    except ProviderError as error:
+    except (ProviderError, vendor_apps.NotSetUpError) as error:
         _failed(notice, str(error), now)
     else:
         _end(notice, ShippingNotice.State.DONE, "", now)
