@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -92,16 +91,10 @@ def _described(data: Any) -> dict[str, Any]:
 
 def _first(detail: Any) -> dict[str, Any]:
     """The first complaint in details of any depth (a list of forms has empty ones where nothing is wrong)."""
-    complaint = next(_complaints(detail))
-    return {"code": complaint.code, "message": str(complaint)}
-
-
-def _complaints(detail: Any) -> Iterator[ErrorDetail]:
     if isinstance(detail, ErrorDetail):
-        yield detail
-        return
-    for part in detail.values() if isinstance(detail, dict) else detail:
-        yield from _complaints(part)
+        return {"code": detail.code, "message": str(detail)}
+    parts = detail.values() if isinstance(detail, dict) else detail
+    return _first(next(part for part in parts if part not in ({}, [])))
 
 
 def _fault(meta: dict[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,17 @@ def test_who_lives_there_already_leaves_the_code_to_whom_it_was_meant_for():
 
 
 @pytest.mark.django_db
+def test_a_code_that_a_flatmate_used_is_unknown_to_whoever_lives_there_too():
+    holder, tenancy = a_user(), a_tenancy()
+    _, code = invited(tenancy, role="sharer")
+    join_by_code(user=a_user(), code=code, now=NOON)
+    join_by_code(user=holder, code=invited(tenancy).code, now=NOON)
+
+    with pytest.raises(UnknownCodeError):
+        join_by_code(user=holder, code=code, now=NOON)
+
+
+@pytest.mark.django_db
 def test_a_second_holder_joins_as_sharer():
     tenancy = a_tenancy(holder=a_user())
     _, code = invited(tenancy, role="holder")

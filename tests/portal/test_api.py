@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from accounts.invitations import invite
 from accounts.models import Invitation, Member, User
+from sandbox.server import as_json
+from sandbox.wechat_app import MiniPrograms
 from tests.makers import a_login, a_meter, a_room, a_tenancy, a_user
 
 pytestmark = pytest.mark.django_db
@@ -217,6 +219,23 @@ def test_a_phone_number_that_nobody_invited_opens_nothing(client, wechat):
 
     assert answer.status_code == 404
     assert without_trace(answer)["code"] == "no_invitation"
+
+
+@pytest.fixture
+def abroad(monkeypatch):
+    """The box knows mainland numbers alone; WeChat also vouches for others, whose digits may look like ours."""
+    info = {"purePhoneNumber": PHONE, "countryCode": "852"}
+    monkeypatch.setattr(MiniPrograms, "phone_number", lambda *_: as_json({"errcode": 0, "phone_info": info}))
+
+
+@pytest.mark.usefixtures("abroad", "wechat")
+def test_a_number_from_abroad_is_not_taken_for_ours(client):
+    a_code(phone=PHONE)
+
+    answer = join(client, {"phone_code": "0code"}, a_login(a_user()))
+
+    assert answer.status_code == 404
+    assert not User.objects.filter(phone=PHONE).exists()
 
 
 def test_a_login_code_is_no_phone_code(client, wechat):

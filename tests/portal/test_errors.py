@@ -14,9 +14,14 @@ from portal import errors
 from portal.bodies import LIMIT_BYTES, ShortJSONParser
 
 
+class Line(serializers.Serializer[Any]):
+    fen = serializers.IntegerField()
+
+
 class Form(serializers.Serializer[Any]):
     amount = serializers.IntegerField(min_value=1)
     meters = serializers.ListField(child=serializers.IntegerField(), required=False)
+    lines = Line(many=True, required=False)
     parts = serializers.ListField(child=serializers.DictField(child=serializers.IntegerField()), required=False)
 
 
@@ -81,9 +86,11 @@ def test_a_field_that_is_wrong_is_named(client):
     assert error["message"] == "amount: Ensure this value is greater than or equal to 1."
 
 
-@pytest.mark.parametrize("body", [{"amount": 1, "meters": [1, "x"]}, {"amount": 1, "parts": [{"a": 1}, {"b": "x"}]}])
-def test_a_complaint_deep_inside_is_found(client, body):
-    assert "A valid integer is required." in ask(client, body).json()["error"]["message"]
+@pytest.mark.parametrize(
+    "part", [{"meters": [1, "x"]}, {"parts": [{"a": 1}, {"b": "x"}]}, {"lines": [{"fen": 1}, {"fen": "x"}]}]
+)
+def test_a_complaint_deep_inside_is_found(client, part):
+    assert "A valid integer is required." in ask(client, {"amount": 1} | part).json()["error"]["message"]
 
 
 def test_a_complaint_of_the_view_keeps_its_own_code(client):
