@@ -76,7 +76,7 @@ def bring_up(server: Server, folder: Path) -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers; again when it exits instead."""
     for pause_s in PAUSES_S:
         process = server.start()
-        (folder / "pid").write_text(str(process.pid))
+        note_pid(folder, process.pid)
         deadline = time.monotonic() + START_S
         while process.poll() is None:
             if server.answers() and process.poll() is None:
@@ -88,6 +88,13 @@ def bring_up(server: Server, folder: Path) -> subprocess.Popen[bytes]:
         time.sleep(pause_s)
     last_words = (folder / "log").read_text(errors="replace").splitlines()[-2:]
     raise EmbeddedServerError(f"the server of {folder} does not start: {' / '.join(last_words)}")
+
+
+def note_pid(folder: Path, pid: int) -> None:
+    """For the next keeper, should we be killed. By rename: never empty, not even for a moment."""
+    fresh = folder / "pid.new"
+    fresh.write_text(str(pid))
+    fresh.replace(folder / "pid")
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
