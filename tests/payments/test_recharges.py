@@ -1,4 +1,4 @@
-"""The tenant's recharges over the API: placed once per key, limited, their own alone; against the vendors in their box."""
+"""The tenant's recharges: placed once per key, limited, their own alone; against the vendors in their box."""
 
 from __future__ import annotations
 
