@@ -150,6 +150,26 @@ class Vendor:
         self.answer = lambda _asked: (200, {}, json.dumps(left.pop(0)).encode())
 
 
+class Shelf:
+    """A token store that all clients of a test share, as processes share a database."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, object] = {}
+        self.timeouts: dict[str, float | None] = {}
+
+    def get(self, key: str) -> object:
+        return self.kept.get(key)
+
+    def set(self, key: str, value: object, timeout: float | None) -> None:
+        self.kept[key], self.timeouts[key] = value, timeout
+
+    def add(self, key: str, value: object, timeout: float | None) -> bool:
+        if key in self.kept:
+            return False
+        self.set(key, value, timeout)
+        return True
+
+
 @contextmanager
 def vendor() -> Iterator[Vendor]:
     """Serves on the loopback until the test is over."""

@@ -17,29 +17,9 @@ from accounts import pem
 from accounts.alipay import AlipayGateway, AlipayKeys, Person, certificate_sn, root_sn
 from accounts.vendors import ProviderBadAnswer, ProviderRefused, ProviderUnsure
 from accounts.wechat import MiniProgram, Phone, Session
-from tests.vendors import NOW, Vendor, alipay_answer, certificate_pem, private_pem, public_pem, rsa_key, vendor
+from tests.vendors import NOW, Shelf, Vendor, alipay_answer, certificate_pem, private_pem, public_pem, rsa_key, vendor
 
 SECRET = "a-secret-of-the-app"
-
-
-class Shelf:
-    """A token store that all clients of a test share, as processes share a database."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, object] = {}
-        self.timeouts: dict[str, float | None] = {}
-
-    def get(self, key):
-        return self.kept.get(key)
-
-    def set(self, key, value, timeout):
-        self.kept[key], self.timeouts[key] = value, timeout
-
-    def add(self, key, value, timeout):
-        if key in self.kept:
-            return False
-        self.set(key, value, timeout)
-        return True
 
 
 @pytest.fixture
