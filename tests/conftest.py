@@ -11,6 +11,7 @@ import pytest
 
 # Settings read the environment when they are imported, so this comes first. Tests never touch the data under var/
 # of somebody who tries the project out, and never sync to disk.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")  # here and not in pyproject.toml: it would be first
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 if not os.environ.get("DATABASE_URL"):
     from config.embedded import postgres
@@ -19,6 +20,10 @@ if not os.environ.get("DATABASE_URL"):
     _folder.mkdir(mode=0o711, exist_ok=True)
     os.environ["METERPAY_VAR"] = str(_folder)
     os.environ["DATABASE_URL"] = postgres.lease(_folder / "postgres", durable=False)
+
+import django
+
+django.setup()
 
 from django.core.servers.basehttp import WSGIServer
 from django.db import connection

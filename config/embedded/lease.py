@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
-from config.embedded.keeper import EmbeddedServerError
+from config.embedded.holding import EmbeddedServerError
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 WITHOUT_DATABASE = {
@@ -58,6 +59,6 @@ def ensure_broker() -> None:
     if kind not in ("auto", "mosquitto", "iotcore"):
         sys.exit("meterpay: setting METERPAY_BROKER must be auto, mosquitto or iotcore")
     try:
-        os.environ["MQTT_URL"] = broker.lease(var_folder() / "broker", kind=kind)
+        os.environ["MQTT_URL"] = broker.lease(var_folder() / "broker", kind=cast(broker.Kind, kind))
     except EmbeddedServerError as error:
         sys.exit(f"meterpay: {error}")
