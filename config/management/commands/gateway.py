@@ -1,0 +1,46 @@
+"""`manage.py gateway`: the process between the meters' broker and the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from config.embedded.lease import ensure_broker
+
+if TYPE_CHECKING:
+    from meters.intake import Taken
+
+
+class Command(BaseCommand):
+    help = "Runs a gateway: readings in, commands out. Several may run, each under its own name."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--name", default="gateway-1", help="MQTT client id; the same after each restart")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        from billing import prepaid
+        from meters.gateway import Gateway, GatewayDiedError, Hooks
+
+        def settle_what_landed(taken: Taken) -> None:
+            if taken.landed:
+                prepaid.settle(now=timezone.now())
+
+        ensure_broker()
+        gateway = Gateway(
+            broker_url=settings.MQTT_URL or os.environ["MQTT_URL"],
+            name=options["name"],
+            listen_url=settings.DATABASE_LISTEN_URL or settings.DATABASE_URL,
+            hooks=Hooks(after_intake=settle_what_landed, regularly=lambda now: prepaid.settle(now=now)),
+            ca_file=settings.MQTT_CA_FILE,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: gateway.stop())
+        try:
+            gateway.run()
+        except GatewayDiedError as error:
+            raise CommandError(f"the gateway died: {error}") from error

@@ -1,0 +1,206 @@
+"""Uplinks become rows, a batch in one transaction: readings, events, the newest report, levels, answered commands.
+
+Everything here may come twice, late, or out of order, and changes nothing the second time. One bad frame, or a meter
+that nobody registered, never costs the rest of its batch. Rating and settling come afterwards, from the rows.
+
+Lock order: Meter, Level, TopUp, Command; several of a kind in the order of their keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Property
+from meters import answers, commands, reports
+from meters.models import Command, Meter, MeterEvent
+from meters.reports import News, Told
+from meters.wire import json_v1, topics
+from meters.wire.base import Answer, BadFrame, Event
+from meters.wire.base import Uplink as Message
+from notifications import worklist
+
+logger = logging.getLogger(__name__)
+
+Address = tuple[str, str]  # property code, meter number
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A message as the broker delivered it."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a batch came to."""
+
+    readings: int = 0
+    events: int = 0
+    unknown_meters: int = 0
+    bad_frames: int = 0
+    read_meter_ids: frozenset[int] = frozenset()  # with new readings
+    agreed: tuple[tuple[int, str], ...] = ()  # (meter id, kind) of levels that came to agree now
+    landed: tuple[int, ...] = ()  # top-ups that are in their meter now
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    address: Address
+    message: Message
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """What could not be understood, and why."""
+
+    frame: Frame
+    reason: str
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.frame.payload).hexdigest()
+
+
+def take(frames: Sequence[Frame], *, now: datetime) -> Taken:
+    """Stores a batch, all of it or nothing; the caller acknowledges it to the broker afterwards.
+
+    Raises django.db.Error when the database refuses; then nothing of the batch is stored.
+    """
+    heard, bad = decode(frames)
+    with transaction.atomic():
+        meters = _held_meters({one.address for one in heard})
+        taken = _store([one for one in heard if one.address in meters], meters, now=now)
+        strangers = sorted({one.address for one in heard} - meters.keys())
+        _tell_of_strangers(strangers, now=now)
+        tell_of_bad_frames(bad, now=now)
+    return replace(taken, unknown_meters=len(strangers), bad_frames=len(bad))
+
+
+def decode(frames: Iterable[Frame]) -> tuple[list[Heard], list[Bad]]:
+    heard, bad = [], []
+    for frame in frames:
+        try:
+            code, serial, leaf = topics.parse(frame.topic)
+            heard.append(Heard((code, serial), json_v1.decode(leaf, frame.payload), frame))
+        except BadFrame as error:
+            bad.append(Bad(frame, error.reason))
+    return heard, bad
+
+
+def _held_meters(addresses: set[Address]) -> dict[Address, Meter]:
+    """The rows are locked, but not against the foreign keys of new commands."""
+    codes, serials = {code for code, _ in addresses}, {serial for _, serial in addresses}
+    rows = Meter.objects.filter(property__code__in=codes, serial__in=serials).select_related("model", "property")
+    held = rows.select_for_update(of=("self",), no_key=True).order_by("pk")
+    return {address: meter for meter in held if (address := (meter.property.code, meter.serial)) in addresses}
+
+
+def _store(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -> Taken:
+    asked = _commands_answered(heard)
+    news = {address: News(meter) for address, meter in meters.items()}
+    told: list[Told] = []
+    for one in heard:
+        told += reports.hear(
+            news[one.address],
+            one.message,
+            received_at=one.frame.received_at,
+            retained=one.frame.retained,
+            command=_own_command(one, meters[one.address], asked),
+        )
+    reports.store_meters(meters.values())
+    readings, read_meter_ids = reports.store_readings(told, received_at=now)
+    events = _store_events(heard, meters, now=now)
+    levels = reports.store_levels(news.values(), now=now)
+    moved = answers.take(told, now=now)
+    if moved.anything or any(one.is_back for one in news.values()) or not all(agrees for _, _, agrees in levels):
+        commands.wake()
+    return Taken(
+        readings=readings,
+        events=events,
+        read_meter_ids=read_meter_ids,
+        agreed=tuple((meter, kind) for meter, kind, agrees in levels if agrees),
+        landed=tuple(moved.landed),
+    )
+
+
+def _commands_answered(heard: list[Heard]) -> dict[uuid.UUID, Command]:
+    """Not locked yet: of these rows only what never changes is looked at before they are."""
+    ids = {one.message.command for one in heard if isinstance(one.message, Answer)}
+    return Command.objects.in_bulk(ids) if ids else {}
+
+
+def _own_command(heard: Heard, meter: Meter, asked: dict[uuid.UUID, Command]) -> Command | None:
+    """The command that this answers, if it is one of ours to this meter and was ever sent."""
+    if not isinstance(heard.message, Answer):
+        return None
+    command = asked.get(heard.message.command)
+    if command is None or command.meter_id != meter.pk or command.sent_at is None:
+        logger.warning("meter %s answers a command that it was never sent: %s", meter.serial, heard.message.command)
+        return None
+    return command
+
+
+def _store_events(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -> int:
+    rows = [
+        MeterEvent(
+            meter=meter,
+            property_id=meter.property_id,
+            message_id=one.message.id,
+            kind=one.message.event,
+            happened_at=one.message.at,
+            received_at=now,
+            detail=one.message.detail,
+        )
+        for one in heard
+        if isinstance(one.message, Event)
+        for meter in (meters[one.address],)
+    ]
+    MeterEvent.objects.bulk_create(rows, ignore_conflicts=True)  # a_meter_says_a_thing_once
+    return len(rows)
+
+
+def _tell_of_strangers(strangers: Iterable[Address], *, now: datetime) -> None:
+    """One item a stranger, however often it speaks."""
+    for code, serial in strangers:
+        logger.warning("meter %s of %s is not registered", serial, code)
+        worklist.raise_item(
+            key=f"unknown_meter:{code}:{serial}",
+            kind="unknown_meter",
+            property_id=_property_id(code),
+            detail={"property": code, "meter": serial},
+            trace="",
+            now=now,
+        )
+
+
+def tell_of_bad_frames(bad: Iterable[Bad], *, now: datetime) -> None:
+    """Logged, and one item a topic however many they are. Call it inside a transaction."""
+    by_topic: dict[str, Bad] = {}
+    for one in bad:
+        logger.warning("bad frame on %.100s: %s (sha256 %s)", one.frame.topic, one.reason, one.digest())
+        by_topic[one.frame.topic] = one
+    for topic, one in sorted(by_topic.items()):
+        code = topic.partition("/")[2].partition("/")[0]
+        worklist.raise_item(
+            key=f"bad_frame:{topic:.80}",
+            kind="bad_frame",
+            property_id=_property_id(code),
+            detail={"topic": topic[:200], "why": one.reason[:200], "sha256": one.digest()},
+            trace="",
+            now=now,
+        )
+
+
+def _property_id(code: str) -> int | None:
+    return Property.objects.filter(code=code).values_list("pk", flat=True).first()

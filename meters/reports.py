@@ -1,0 +1,239 @@
+"""What a meter says it has becomes the newest of Meter and of its Levels, and readings. Part of intake's transaction.
+
+A report counts from the instant it was made, never later than it was received (a clock in the future must not freeze
+the state) and, when it answers a command, not earlier than that was sent (nor must a clock in the past). An older
+report never overwrites a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from meters.models import Command, Level, Meter
+from meters.wire.base import Answer, Event, Report, Status, Telemetry
+from meters.wire.base import Uplink as Message
+
+FRESH = timedelta(minutes=5)  # an older telemetry lay somewhere: it does not prove that its meter is there now
+PLAUSIBLE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))  # a reading outside them is noise
+HIGHEST_GUESS = 2**40  # above it no generation of a display is looked for any more
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One report in its place: whose it is, for which instant it counts, and which command it answers, if any."""
+
+    meter: Meter
+    report: Report
+    at: datetime
+    answer: Answer | None = None
+    command: Command | None = None
+
+
+@dataclass(slots=True)
+class News:
+    """What a batch changes about one meter."""
+
+    meter: Meter
+    is_back: bool = False  # it came online: what waits for it goes out at once
+    reported: dict[str, str] = field(default_factory=dict)  # by kind of level
+    due: set[str] = field(default_factory=set)  # kinds that are tried again at once
+    floor: int = 0  # below it the generation of the display need not be tried
+
+
+def hear(news: News, message: Message, *, received_at: datetime, retained: bool, command: Command | None) -> list[Told]:
+    """Takes one message of a meter into its row (in memory) and `news`; the reports it brought, oldest first.
+
+    A retained message tells what the broker kept, not that the meter spoke now.
+    """
+    told = [_placed(news.meter, report, message, received_at, command) for report in reports_of(message)]
+    _note_presence(news, message, told, received_at=received_at, retained=retained)
+    for one in told[-1:]:
+        if news.meter.reported_at is None or one.at >= news.meter.reported_at:
+            _adopt(news, one)
+    if isinstance(message, Answer) and message.error == "stale" and command is not None:
+        _look_for_the_generation(news, message.report, command)
+    return told
+
+
+def reports_of(message: Message) -> tuple[Report, ...]:
+    if isinstance(message, Telemetry):
+        return tuple(message.readings)
+    if isinstance(message, Event) or message.report is None:
+        return ()
+    return (message.report,)
+
+
+def _placed(meter: Meter, report: Report, message: Message, received_at: datetime, command: Command | None) -> Told:
+    at = report.at
+    if command is not None and command.sent_at is not None:
+        at = max(at, command.sent_at)
+    answer = message if isinstance(message, Answer) else None
+    return Told(meter, report, min(at, received_at), answer, command)
+
+
+def _note_presence(news: News, message: Message, told: list[Told], *, received_at: datetime, retained: bool) -> None:
+    meter = news.meter
+    if isinstance(message, Status):
+        news.is_back = message.online and not (retained and meter.is_online)
+        meter.is_online = message.online
+    elif not meter.is_online and (not told or told[-1].at >= received_at - FRESH):
+        news.is_back = meter.is_online = True
+    if meter.is_online:
+        heard_at = told[-1].at if retained and told else received_at
+        meter.last_seen_at = max(meter.last_seen_at or heard_at, heard_at)
+
+
+def _adopt(news: News, told: Told) -> None:
+    """The newest report. What it leaves out is not forgotten."""
+    meter, report = news.meter, told.report
+    meter.reported_at = told.at
+    meter.import_wh, meter.power_w = report.import_wh, report.power_w
+    meter.relay, meter.relay_order, meter.relay_generation = report.relay, report.order, report.generation
+    news.reported[Level.Kind.RELAY] = relay_level(report, holds_money=meter.holds_money())
+    if report.shown_fen is not None:
+        meter.shown_fen = report.shown_fen
+        news.reported[Level.Kind.SHOW] = str(report.shown_fen)
+    if report.balance_fen is not None:
+        meter.balance_fen = report.balance_fen
+    if report.purchase_count is not None:
+        meter.purchase_count = report.purchase_count
+
+
+def relay_level(report: Report, *, holds_money: bool) -> str:
+    """What a report says of our wish about the relay.
+
+    A meter that holds its money opens and closes by itself, so the order it obeys is the answer; of others the
+    relay's position is, except that a tenant who pressed the button of a permitted relay has not disobeyed.
+    """
+    if holds_money or (report.order, report.relay) == ("permitted", "closed"):
+        return report.order
+    return report.relay
+
+
+def _look_for_the_generation(news: News, report: Report, command: Command) -> None:
+    """The meter has obeyed a higher generation than we remember (a restored database): jump above it.
+
+    The relay's is in its report. The display's is not, so it is looked for by doubling.
+    """
+    if command.kind == Command.Kind.RELAY and report.generation >= command.generation:
+        news.due.add(command.kind)
+    if command.kind == Command.Kind.SHOW and command.generation < HIGHEST_GUESS:
+        news.due.add(command.kind)
+        news.floor = max(news.floor, command.generation * 2 + 100)
+
+
+_METERS = """
+update meters_meter m
+   set is_online = n.is_online, last_seen_at = n.last_seen_at, reported_at = n.reported_at, relay = n.relay,
+       relay_order = n.relay_order, relay_generation = n.relay_generation, import_wh = n.import_wh,
+       power_w = n.power_w, shown_fen = n.shown_fen, balance_fen = n.balance_fen, purchase_count = n.purchase_count
+  from unnest(%s::bigint[], %s::boolean[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[],
+              %s::bigint[], %s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::integer[])
+       as n (id, is_online, last_seen_at, reported_at, relay, relay_order, relay_generation, import_wh, power_w,
+             shown_fen, balance_fen, purchase_count)
+ where m.id = n.id
+"""
+_METER_COLUMNS = (
+    "pk",
+    "is_online",
+    "last_seen_at",
+    "reported_at",
+    "relay",
+    "relay_order",
+    "relay_generation",
+    "import_wh",
+    "power_w",
+    "shown_fen",
+    "balance_fen",
+    "purchase_count",
+)
+
+# One statement for all levels of the batch, so that they are locked in the order of their keys.
+_LEVELS = """
+with news as (
+    select * from unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::boolean[], %s::bigint[])
+        as n (meter_id, kind, reported, at, is_due, floor)
+), touched as (
+    select l.id, coalesce(n.reported, l.reported) as reported, coalesce(n.reported <> l.reported, false) as is_new,
+           n.at, n.is_due, n.floor
+      from meters_level l
+      join news n on n.meter_id = l.meter_id and n.kind = l.kind
+     where n.reported <> l.reported or n.is_due and l.wanted <> coalesce(n.reported, l.reported)
+     order by l.id
+       for update of l
+)
+update meters_level l
+   set reported = t.reported,
+       reported_at = case when t.is_new then t.at else l.reported_at end,
+       agreed_at = case when l.wanted = t.reported then coalesce(l.agreed_at, %s) end,
+       tries = case when l.wanted = t.reported then 0 else l.tries end,
+       generation = greatest(l.generation, t.floor),
+       next_try_at = case when t.is_due then least(l.next_try_at, %s) else l.next_try_at end
+  from touched t
+ where l.id = t.id
+returning l.meter_id, l.kind, l.wanted = l.reported
+"""
+_READINGS = """
+insert into meters_reading
+    (meter_id, read_at, property_id, received_at, import_wh, power_w, balance_fen, relay)
+select * from unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::integer[],
+                     %s::bigint[], %s::text[])
+    on conflict do nothing
+returning meter_id
+"""
+
+
+def store_meters(meters: Iterable[Meter]) -> None:
+    """Writes the reported part of rows that the caller holds."""
+    rows = [tuple(getattr(meter, name) for name in _METER_COLUMNS) for meter in meters]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(_METERS, _columns(rows))
+
+
+def store_levels(news: Iterable[News], *, now: datetime) -> list[tuple[int, str, bool]]:
+    """Writes what meters have into their levels; (meter, kind, agrees) of each that changed or is due again."""
+    rows = [
+        (one.meter.pk, str(kind), reported, one.meter.reported_at, is_due, one.floor if kind == "show" else 0)
+        for one in news
+        for kind in (Level.Kind.RELAY, Level.Kind.SHOW)
+        if (reported := one.reported.get(kind)) is not None or one.is_back or kind in one.due
+        for is_due in (one.is_back or kind in one.due,)
+    ]
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_LEVELS, [*_columns(rows), now, now])
+        return sorted(cursor.fetchall())
+
+
+def store_readings(told: Iterable[Told], *, received_at: datetime) -> tuple[int, frozenset[int]]:
+    """Stores each report as a reading, once; how many are new, and of which meters."""
+    rows = [
+        (
+            one.meter.pk,
+            one.report.at,
+            one.meter.property_id,
+            received_at,
+            one.report.import_wh,
+            one.report.power_w,
+            one.report.balance_fen,
+            one.report.relay,
+        )
+        for one in told
+        if PLAUSIBLE[0] <= one.report.at < PLAUSIBLE[1]
+    ]
+    if not rows:
+        return 0, frozenset()
+    with connection.cursor() as cursor:
+        cursor.execute(_READINGS, _columns(rows))
+        stored = [meter for (meter,) in cursor.fetchall()]
+    return len(stored), frozenset(stored)
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,86 @@
+"""From the database to the broker: rung by NOTIFY, commands are claimed, committed, and then published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import django.db
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from meters import commands, desired, topups
+from meters.bell import Bell
+from meters.commands import Outgoing
+
+logger = logging.getLogger(__name__)
+
+NET_S = 5.0  # a lost notification is made good after so long
+EXPIRY_EVERY_S = 1.0
+CLAIM_AT_MOST = 200
+
+
+class Sender:
+    """`run()` is a thread of its own. While the broker is away nothing is claimed: it would only run out."""
+
+    def __init__(
+        self,
+        *,
+        bell: Bell,
+        publish: Callable[[Outgoing], None],
+        is_connected: Callable[[], bool],
+        stopped: threading.Event,
+        net_s: float = NET_S,
+    ) -> None:
+        self._bell = bell
+        self._publish = publish
+        self._is_connected = is_connected
+        self._stopped = stopped
+        self._net_s = net_s
+        self._expired_at = 0.0
+
+    def run(self) -> None:
+        """Listens first, then sweeps, then waits: nothing that is committed meanwhile is missed."""
+        try:
+            while not self._stopped.is_set():
+                if self._bell.listen():
+                    self._sweep_bravely()
+                self._bell.wait(self._net_s)
+        finally:
+            self._bell.close()
+
+    def _sweep_bravely(self) -> None:
+        close_old_connections()
+        try:
+            self.sweep()
+        except django.db.Error:
+            logger.exception("a sweep failed; it comes again")
+            connection.close()
+
+    def sweep(self) -> None:
+        """What is queued goes out first; then what must be asked again, and the next of each queue of top-ups."""
+        self._expire()
+        if not self._is_connected():
+            return
+        self._send_what_is_queued()
+        now = timezone.now()
+        if desired.reconcile(now=now) + topups.dispatch(now=now):
+            self._send_what_is_queued()
+
+    def _expire(self) -> None:
+        if time.monotonic() < self._expired_at + EXPIRY_EVERY_S:
+            return
+        self._expired_at = time.monotonic()
+        now = timezone.now()
+        commands.expire(now=now)
+        topups.expire(now=now)
+
+    def _send_what_is_queued(self) -> None:
+        while self._is_connected() and not self._stopped.is_set():
+            claimed = commands.claim(now=timezone.now(), limit=CLAIM_AT_MOST)
+            for outgoing in claimed:
+                self._publish(outgoing)
+            if len(claimed) < CLAIM_AT_MOST:
+                return

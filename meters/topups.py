@@ -1,0 +1,245 @@
+"""The queue of top-ups of one meter that holds its money: in order, one out at a time, each with the meter's number.
+
+The states and the moves between them:
+
+    waiting    -> sent (it got its number and a command), cancelled, stuck (the number it would get was used before),
+                  landed (a late report proves it), unknown (a report contradicts what we know: read back first)
+    sent       -> landed (answered, or seen in the count), unknown (no answer), waiting (proven not to be in),
+                  stuck, cancelled (while its command was still queued)
+    unknown    -> landed, waiting, stuck: by the count that was read back, and by nothing else
+    stuck      -> waiting, landed, cancelled: by a person
+    landed, cancelled: final
+
+Nothing is sent again before the count has been read back, and then under the same number with the same amount, so
+that a copy that comes late is a duplicate to the meter. What is stuck does not hold up the ones behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from meters import commands
+from meters.models import Command, TopUp
+from notifications import worklist
+
+State = TopUp.State
+
+MOVES: dict[str, frozenset[str]] = {
+    State.WAITING: frozenset({State.SENT, State.CANCELLED, State.STUCK, State.LANDED, State.UNKNOWN}),
+    State.SENT: frozenset({State.LANDED, State.UNKNOWN, State.WAITING, State.STUCK, State.CANCELLED}),
+    State.UNKNOWN: frozenset({State.LANDED, State.WAITING, State.STUCK}),
+    State.STUCK: frozenset({State.WAITING, State.LANDED, State.CANCELLED}),
+    State.LANDED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+ON_THEIR_WAY = (State.WAITING, State.SENT, State.UNKNOWN)
+OUT = (State.SENT, State.UNKNOWN)
+
+# Unknown ones ask for the count; a waiting one goes when it is the first of its meter and nothing else is out.
+_DUE = """
+select t.id
+  from meters_topup t
+  join meters_meter m on m.id = t.meter_id
+ where t.state in ('waiting', 'unknown') and t.next_try_at <= %(now)s and m.is_online
+   and (t.state = 'unknown' or not exists (
+        select from meters_topup o
+         where o.meter_id = t.meter_id
+           and (o.state in ('sent', 'unknown') or o.state = 'waiting' and o.id < t.id)))
+ order by t.id
+ limit %(limit)s
+   for update of t skip locked
+"""
+_SETTLE = """
+with unsettled as (
+    select id from meters_topup
+     where id = any(%s) and state in ('landed', 'cancelled') and settled_at is null
+     order by id for update
+)
+update meters_topup t set settled_at = %s from unsettled where t.id = unsettled.id
+returning t.id
+"""
+
+
+def queue(*, key: str, meter_id: int, amount_fen: int, trace: str, now: datetime) -> None:
+    """A recharge joins its meter's queue, in the caller's transaction. The same key again is an answer."""
+    with connection.cursor() as cursor:
+        cursor.execute("select meters_queue_top_up(%s, %s, %s, %s, %s)", [key, meter_id, amount_fen, trace, now])
+
+
+def dispatch(*, now: datetime, limit: int = 200) -> int:
+    """Gives the first top-up of each online meter its number and a command, or asks for the count where it must.
+
+    Returns how many commands were made. Several gateways may do so at once: each holds other rows.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_DUE, {"now": now, "limit": limit})
+            due = [top_up for (top_up,) in cursor.fetchall()]
+        rows = TopUp.objects.filter(pk__in=due).select_related("meter__model").order_by("pk")
+        return sum(_next_step(top_up, now=now) for top_up in rows)
+
+
+def _next_step(top_up: TopUp, *, now: datetime) -> bool:
+    """The row is held. True when a command was made."""
+    count = top_up.meter.purchase_count
+    if top_up.state == State.UNKNOWN or count is None:
+        return _ask_for_the_count(top_up, now=now)
+    if top_up.number is not None and count >= top_up.number:
+        # It was sent before, proven not to be in, and now the count has moved: that proof was not one.
+        move(top_up, State.UNKNOWN, note="count_moved", next_try_at=now)
+        return _ask_for_the_count(top_up, now=now)
+    return _send(top_up, number=count + 1, now=now)
+
+
+def _ask_for_the_count(top_up: TopUp, *, now: datetime) -> bool:
+    _try_again(top_up, now=now)
+    reads = Command.objects.filter(meter_id=top_up.meter_id, kind=Command.Kind.READ)
+    if reads.filter(commands.live(now=now)).exists():
+        return False
+    return commands.issue(meter=top_up.meter, kind="read", top_up=top_up, trace=top_up.trace, now=now)
+
+
+def _try_again(top_up: TopUp, *, now: datetime) -> None:
+    top_up.tries += 1
+    top_up.next_try_at = now + commands.back_off(top_up.meter.model.command_ttl_s, top_up.tries - 1)
+    top_up.save(update_fields=["tries", "next_try_at"])
+
+
+def _send(top_up: TopUp, *, number: int, now: datetime) -> bool:
+    others = TopUp.objects.filter(meter_id=top_up.meter_id, number=number).exclude(state=State.CANCELLED)
+    if others.exclude(pk=top_up.pk).exists():
+        stick(top_up, note="number_used", count=number - 1, now=now)  # its count went back: replaced, or reset
+        return False
+    move(top_up, State.SENT, number=number, sent_at=top_up.sent_at or now, note="")
+    _try_again(top_up, now=now)
+    amount = str(top_up.amount_fen)
+    meter, trace = top_up.meter, top_up.trace
+    if not commands.issue(
+        meter=meter, kind="top_up", value=amount, generation=number, top_up=top_up, trace=trace, now=now
+    ):
+        raise commands.IllegalMoveError(f"meter {meter.pk} has a top-up queued beside {top_up.pk}")
+    return True
+
+
+def expire(*, now: datetime, limit: int = 500) -> int:
+    """Top-ups that got no answer in time: whether they are in is unknown until the count has been read back."""
+    silent = Command.objects.filter(kind="top_up", state="sent", expires_at__lte=now - commands.GRACE)
+    with transaction.atomic():
+        found = list(silent.order_by("top_up_id").values_list("pk", "top_up_id")[:limit])
+        rows = _held(TopUp.objects.filter(pk__in=[top_up for _, top_up in found]))
+        for command in Command.objects.select_for_update().filter(pk__in=[pk for pk, _ in found]).order_by("pk"):
+            if command.state == Command.State.SENT:
+                commands.move(command, Command.State.EXPIRED)
+        for top_up in rows:
+            if top_up.state == State.SENT and not _has_live_command(top_up, now=now):
+                move(top_up, State.UNKNOWN, next_try_at=now)
+        return len(found)
+
+
+def _held(rows: QuerySet[TopUp]) -> list[TopUp]:
+    return list(rows.select_for_update().order_by("pk"))
+
+
+def _has_live_command(top_up: TopUp, *, now: datetime) -> bool:
+    return Command.objects.filter(commands.live(now=now - commands.GRACE), top_up=top_up, kind="top_up").exists()
+
+
+def cancel(*, top_up_id: int, now: datetime) -> bool:
+    """Takes back a top-up that cannot be in the meter: never sent, or proven by the count not to have arrived.
+
+    False when it is out, in, or waits for a person. Its number is given up with it.
+    """
+    with transaction.atomic():
+        top_up = TopUp.objects.select_for_update().get(pk=top_up_id)
+        if top_up.state == State.SENT and not _take_back_queued_command(top_up):
+            return False
+        if top_up.state not in (State.WAITING, State.SENT):
+            return False
+        move(top_up, State.CANCELLED, note="cancelled", next_try_at=now)
+        return True
+
+
+def _take_back_queued_command(top_up: TopUp) -> bool:
+    """True when its newest command had not been claimed yet: nobody will send it now."""
+    out = Command.objects.select_for_update().filter(top_up=top_up, kind="top_up").order_by("-queued_at", "-pk").first()
+    if out is None or out.state != Command.State.QUEUED:
+        return False
+    commands.move(out, Command.State.SUPERSEDED)
+    return True
+
+
+def release(*, top_up_id: int, to: str, note: str, now: datetime) -> bool:
+    """A person's decision about a stuck top-up: "waiting" (send it, with a new number), "landed" or "cancelled".
+
+    False when it is not stuck. Raises IllegalMoveError for any other state.
+    """
+    with transaction.atomic():
+        top_up = TopUp.objects.select_for_update().get(pk=top_up_id)
+        if top_up.state != State.STUCK:
+            return False
+        if to == State.WAITING:
+            move(top_up, to, number=None, note=note, next_try_at=now)
+            commands.wake()
+        elif to == State.LANDED:
+            move(top_up, to, number=top_up.number or _free_number(top_up), note=note, landed_at=now)
+        else:
+            move(top_up, to, note=note)
+        return True
+
+
+def _free_number(top_up: TopUp) -> int:
+    """By hand it landed without a number of ours: zero and below are no meter's numbers."""
+    lowest = TopUp.objects.filter(meter_id=top_up.meter_id, number__lte=0).order_by("number").first()
+    return (lowest.number or 0) - 1 if lowest else 0
+
+
+def settled(*, top_up_ids: Iterable[int], now: datetime) -> list[int]:
+    """Marks landed and cancelled top-ups as settled in the ledger; returns those that this call marked.
+
+    Whoever gets an id settles it in the same transaction; everybody else gets nothing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, [list(top_up_ids), now])
+        return sorted(top_up for (top_up,) in cursor.fetchall())
+
+
+def overdue(*, now: datetime, after: timedelta) -> QuerySet[TopUp]:
+    """Top-ups that have been on their way for longer than `after`."""
+    return TopUp.objects.filter(state__in=ON_THEIR_WAY, queued_at__lte=now - after)
+
+
+def stick(top_up: TopUp, *, note: str, count: int | None, now: datetime) -> None:
+    """A person must look. A number that the meter has not reached is free again."""
+    number = top_up.number
+    kept = number if number is not None and count is not None and count >= number else None
+    move(top_up, State.STUCK, note=note, number=kept)
+    worklist.raise_item(
+        key=f"top_up:{top_up.pk}",
+        kind="top_up_stuck",
+        property_id=top_up.property_id,
+        detail={
+            "meter": top_up.meter.serial,
+            "top_up": top_up.pk,
+            "amount_fen": top_up.amount_fen,
+            "number": number,
+            "count": count,
+            "why": note,
+        },
+        trace=top_up.trace,
+        now=now,
+    )
+
+
+def move(top_up: TopUp, to: str, **changes: object) -> None:
+    """The guarded step to another state, with what else changes. Raises IllegalMoveError and changes nothing."""
+    if to not in MOVES[top_up.state]:
+        raise commands.IllegalMoveError(f"top-up {top_up.pk}: {top_up.state} to {to}")
+    changed = TopUp.objects.filter(pk=top_up.pk, state=top_up.state).update(state=to, **changes)
+    if changed != 1:
+        raise commands.IllegalMoveError(f"top-up {top_up.pk} is no longer {top_up.state}")
+    for name, value in {"state": to, **changes}.items():
+        setattr(top_up, name, value)
