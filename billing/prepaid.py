@@ -23,8 +23,7 @@ from notifications import worklist
 log = logging.getLogger(__name__)
 
 # Plan: every step inside is one look-up by a unique index (purse, key, accounts, tenancy, the room's meters); the purse
-# is locked first and to the end. Nothing grows with the tables. The oracle in tests/billing/test_prepaid.py is the same
-# in the ORM's words.
+# is locked first and to the end. Nothing grows with the tables. Its oracle: tests/billing/test_books_always_balance.py.
 _TOP_UP = """
 select billing_top_up(%s, %s, %s::bigint, %s::bigint, %s, %s, %s::bigint, %s, %s, %s::bigint, %s, %s)
 """

@@ -182,10 +182,10 @@ def _by_decision(tenancy: Tenancy, verdict: Verdict, meters: list[Meter]) -> tup
     if verdict == Verdict.HOLD_OPEN:
         return _held_off(tenancy.room)
     if verdict == Verdict.SPENT and not all(meter.holds_money() for meter in meters):
-        available_fen = Purse.objects.get(tenancy=tenancy).available_fen()
-        if available_fen < 0:
+        purse = Purse.objects.filter(tenancy=tenancy).first()
+        if purse is not None and purse.available_fen() < 0:
             remedy = _("Recharge more than %(debt)s, which is owed, and the power comes back within seconds.")
-            return _("The balance is used up."), remedy % {"debt": money.shown(-available_fen)}
+            return _("The balance is used up."), remedy % {"debt": money.shown(-purse.available_fen())}
         return _("The balance is used up."), _("Recharge, and the power comes back within seconds.")
     return None
 

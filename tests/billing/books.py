@@ -66,3 +66,10 @@ def summed(**account: Any) -> int:
     credited = Transfer.objects.filter(credit__in=ids).aggregate(fen=Sum("amount_fen", default=0))["fen"]
     debited = Transfer.objects.filter(debit__in=ids).aggregate(fen=Sum("amount_fen", default=0))["fen"]
     return int(credited - debited)
+
+
+def set_available(purse: Purse, fen: int) -> None:
+    """Puts a purse where a test wants it, without any decision."""
+    paid = ledger.purse_account("paid", purse.pk)
+    line = Line(bank(), paid, fen) if fen > 0 else Line(paid, bank(), -fen)
+    write(f"set:{purse.pk}:{fen}", [line])

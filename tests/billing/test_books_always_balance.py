@@ -31,6 +31,7 @@ class Oracle:
     outside: int = 0
     done: dict[str, tuple[str, int]] = field(default_factory=dict)
     under_way: dict[str, int] = field(default_factory=dict)
+    queued: dict[str, int] = field(default_factory=dict)
 
     def is_new(self, key: str, what: str, amount: int) -> bool:
         if key in self.done and self.done[key] != (what, amount):
@@ -48,7 +49,7 @@ class Oracle:
         if onward > 0:
             self.paid -= onward
             self.in_transit += onward
-            self.under_way[key] = onward
+            self.under_way[key] = self.queued[key] = onward
         return True
 
     def take_back(self, key: str, amount: int) -> bool:
@@ -83,7 +84,7 @@ def test_whatever_happens_the_books_say_what_the_notebook_says(held_by: str, ste
     """Few keys and amounts, so that the same key comes again with the same contents and with others."""
     run = next(_run)
     room = makers.a_room()
-    makers.a_meter(room=room, held_by=held_by)
+    meter = makers.a_meter(room=room, held_by=held_by)
     purse = makers.a_purse(tenancy=makers.a_tenancy(room=room))
     oracle = Oracle(meter_holds_money=held_by == "meter")
     outside_before = summed(purse=None)
@@ -102,6 +103,7 @@ def test_whatever_happens_the_books_say_what_the_notebook_says(held_by: str, ste
             oracle.end(key, what)
             prepaid.settle(now=NOW)
         assert columns(purse) == oracle.columns()
+        assert dict(TopUp.objects.filter(meter=meter).values_list("key", "amount_fen")) == oracle.queued
         assert list(Transfer.objects.order_by("pk").values_list())[: len(before)] == before
 
     for kind, fen in oracle.columns().items():

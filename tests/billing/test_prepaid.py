@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -159,7 +160,7 @@ def test_money_for_a_meter_without_money_of_its_own_stays_in_the_purse() -> None
 
 
 @pytest.mark.parametrize("dates", [{"ends_at": NOW}, {"starts_at": NOW + timedelta(days=1)}])
-def test_money_of_those_who_do_not_live_there_now_never_goes_into_the_rooms_meter(dates: dict[str, datetime]) -> None:
+def test_money_of_those_who_do_not_live_there_now_never_goes_into_the_rooms_meter(dates: Any) -> None:
     """A suspended payment may be moved to a purse whose tenancy has ended: the meter is the next tenant's."""
     room = makers.a_room()
     makers.a_meter(room=room, held_by="meter")
