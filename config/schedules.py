@@ -7,12 +7,13 @@ from django.utils import timezone
 
 SCHEDULES = {
     "months of readings ahead": ("config.schedules.make_months", 60 * 24),
-    "old work": ("config.schedules.beat", 1),
+    "proof of life": ("config.schedules.beat", 1),
+    "ended logins": ("config.schedules.forget_logins", 60 * 24),
 }
 
 
 def ensure_schedules() -> None:
-    """Writes the schedule rows that are missing, and mends those that differ. Called by `manage.py migrate`'s users."""
+    """Writes the schedule rows that are missing, and mends those that differ. Called when the queue is started."""
     from django_q.models import Schedule
 
     for name, (func, minutes) in SCHEDULES.items():
@@ -22,10 +23,16 @@ def ensure_schedules() -> None:
     Schedule.objects.exclude(name__in=SCHEDULES).filter(func__startswith="config.schedules.").delete()
 
 
-def make_months() -> int:
+def make_months() -> list[str]:
     from meters import partitions
 
-    return partitions.make_ahead(now=timezone.now())
+    return partitions.make_months(now=timezone.now())
+
+
+def forget_logins() -> int:
+    from accounts import login
+
+    return login.forget_ended_tokens(now=timezone.now())
 
 
 def beat() -> None:

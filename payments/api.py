@@ -103,23 +103,28 @@ def _wish(request: Request, data: dict[str, Any]) -> checkout.Wish:
     key = request.headers.get("Idempotency-Key", "")
     if not IDEMPOTENCY_KEY.match(key):
         raise ValidationError(_("Send an Idempotency-Key header of 8 to 64 visible characters."), "idempotency_key")
-    assert isinstance(request.auth, AccessToken)  # noqa: S101 (tells the type; the authenticator makes nothing else)
+    login = _login(request)
     tenancy = _own_home(request, data["home"])
     meter = _meter_of(tenancy, data["meter"]) if "meter" in data else None
     return checkout.Wish(
-        user=request.auth.user,
+        user=login.user,
         tenancy=tenancy,
         amount_fen=data["amount"],
         channel=data["channel"],
-        identity=request.auth.identity,
+        identity=login.identity,
         meter=meter,
         idempotency_key=key,
         request_digest=hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest(),
     )
 
 
+def _login(request: Request) -> AccessToken:
+    assert isinstance(request.auth, AccessToken)  # noqa: S101 (tells the type; the authenticator makes nothing else)
+    return request.auth
+
+
 def _own_home(request: Request, home: int) -> Tenancy:
-    tenancy = scope.homes_of(request.user, timezone.now()).select_related("property").filter(pk=home).first()
+    tenancy = scope.homes_of(_login(request).user, timezone.now()).select_related("property").filter(pk=home).first()
     if tenancy is None:
         raise NotFound
     return tenancy

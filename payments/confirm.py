@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -47,7 +48,7 @@ def confirm_payment(
     callback's own beside it.
     """
     paid_at = receipt.paid_at or now
-    values = [
+    values: list[Any] = [
         merchant_id, receipt.attempt_number, receipt.provider_transaction, receipt.amount_fen, receipt.payer,
         paid_at, found_by, event_id, trace, now,
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -77,7 +78,7 @@ def store(
 
     One statement, durable when it returns: must not be called inside a transaction.
     """
-    values = [
+    values: list[Any] = [
         merchant_id, receipt.provider, receipt.event_id, body, hashlib.sha256(body).hexdigest(),
         json.dumps(kept_headers(headers)), json.dumps(receipt.as_json()), trace, now,
     ]  # fmt: skip

@@ -48,7 +48,7 @@ def act_on(receipt: Receipt, *, merchant: merchants.Snapshot, event_id: int, tra
 
 
 def tell_unreadable(slug: str, *, reason: str, trace: str, now: datetime) -> None:
-    """The provider signed it and we cannot read it (a wrong key of ours, a change of theirs): a person must look."""
+    """A wrong key of ours, or a change of theirs: what may well be money cannot be read, so a person must look."""
     worklist.raise_item(
         key=f"unreadable:{slug}:{reason}",
         kind="event_unreadable",
@@ -71,7 +71,7 @@ def sweep(*, now: datetime, limit: int = 100) -> int:
 
 def _take_up(event: ProviderEvent, now: datetime) -> None:
     receipt = Receipt.from_json(event.receipt or {})
-    merchant = merchants.snapshot(Merchant.objects.get(pk=event.merchant_id))
+    merchant = merchants.snapshot(Merchant.objects.get(events=event.pk))
     try:
         act_on(receipt, merchant=merchant, event_id=event.pk, trace=event.trace, now=now)
     except WrongReceiver:

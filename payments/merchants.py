@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from accounts import pem
 from accounts.alipay import certificate_sn, root_sn
-from accounts.keys import read_key
+from accounts.keys import UnreadableKeyError, read_key
 from accounts.models import Property
 from payments.models import Attempt, Merchant, ProviderKey
 from payments.providers.alipay import Alipay, AlipayKeys
@@ -32,6 +32,12 @@ class NoSuchMerchant(Exception):
     """Nobody by that name takes money from this provider."""
 
     reason = "no_such_merchant"
+
+
+class KeysUnusable(Exception):
+    """This merchant's keys cannot be read or are no keys: ours to mend, and the provider calls again until then."""
+
+    reason = "keys_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,14 @@ def named(slug: str, *, provider: str) -> Snapshot:
 
 
 def snapshot(merchant: Merchant) -> Snapshot:
-    """Reads this merchant's keys, at most once in some seconds a process. Raises UnreadableKeyError or BadKeyError."""
+    """Reads this merchant's keys, at most once in some seconds a process. Raises KeysUnusable."""
     kept = _kept.get(merchant.slug)
     if kept is not None and time.monotonic() - kept.read_at < KEPT_S:
         return kept
-    keys = _wechat_keys(merchant) if merchant.provider == "wechat" else _alipay_keys(merchant)
+    try:
+        keys = _wechat_keys(merchant) if merchant.provider == "wechat" else _alipay_keys(merchant)
+    except (UnreadableKeyError, ValueError) as error:  # BadKeyError is a ValueError; no message shows a key
+        raise KeysUnusable(f"merchant {merchant.slug}: {error}") from error
     fresh = Snapshot(merchant.pk, merchant.slug, merchant.provider, _receiver(merchant), keys, time.monotonic())
     with _lock:
         _kept[merchant.slug] = fresh

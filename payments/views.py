@@ -37,6 +37,8 @@ def notify_wechat(request: HttpRequest, slug: str) -> HttpResponse:
         take_in(request, slug, provider="wechat", now=timezone.now())
     except merchants.NoSuchMerchant:
         return _wechat_failed("no such merchant", 404)
+    except merchants.KeysUnusable as error:
+        return _wechat_failed(error.reason, 503)
     except TooLarge:
         return _wechat_failed("too large", 413)
     except (BadCallback, WrongReceiver) as error:
@@ -52,6 +54,8 @@ def notify_alipay(request: HttpRequest, slug: str) -> HttpResponse:
         take_in(request, slug, provider="alipay", now=timezone.now())
     except merchants.NoSuchMerchant:
         return HttpResponse("fail", status=404, content_type="text/plain")
+    except merchants.KeysUnusable:
+        return HttpResponse("fail", status=503, content_type="text/plain")
     except TooLarge:
         return HttpResponse("fail", status=413, content_type="text/plain")
     except (BadCallback, WrongReceiver):
@@ -69,13 +73,13 @@ def take_in(request: HttpRequest, slug: str, *, provider: str, now: datetime) ->
         merchant = merchants.named(slug, provider=provider)
         merchant_id = merchant.id
         receipt = verified(request, body, merchant, now=now)
-    except (BadCallback, merchants.NoSuchMerchant) as error:
+    except (BadCallback, merchants.NoSuchMerchant, merchants.KeysUnusable) as error:
         evidence.leave_unverified(
             merchant_id=merchant_id, provider=provider, reason=error.reason, body=body, headers=request.headers,
             trace=trace, now=now,
         )  # fmt: skip
         log.warning("callback of %s for %s refused: %s", provider, slug[:32], error.reason)
-        if getattr(error, "is_signed", False):
+        if isinstance(error, merchants.KeysUnusable) or getattr(error, "is_signed", False):
             inbox.tell_unreadable(slug, reason=error.reason, trace=trace, now=now)
         raise
     stored = evidence.store(

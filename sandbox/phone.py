@@ -30,12 +30,16 @@ class Shapes:
     ALIPAY_LOGIN = "/api/v1/auth/alipay"
     LOGOUT = "/api/v1/auth/logout"
     HOMES = "/api/v1/homes"
-    BIND = "/api/v1/homes/bind"
     RECHARGES = "/api/v1/recharges"
     PAID_STATES = frozenset({"paid", "credited", "done"})
 
     @staticmethod
-    def recharge(home: str, amount: str, channel: str) -> dict[str, str]:
+    def invitation(code: str, phone_code: str) -> dict[str, str]:
+        """Body of joining a home: by the printed code where there is one, else by WeChat's phone-number code."""
+        return {"code": code} if code else {"phone_code": phone_code}
+
+    @staticmethod
+    def recharge(home: int, amount: str, channel: str) -> dict[str, str | int]:
         """Body of a recharge; `amount` in yuan with two decimals."""
         return {"home": home, "amount": amount, "channel": channel}
 
@@ -86,13 +90,13 @@ class Phone:
 
     def bind(self, *, invitation: str = "") -> dict[str, Any]:
         """Binds a home: by the code that staff printed, else by the phone number WeChat knows."""
-        return self.api("POST", Shapes.BIND, {"invitation": invitation} if invitation else {"code": self.phone_code})
+        return self.api("POST", Shapes.HOMES, Shapes.invitation(invitation, self.phone_code))
 
     def homes(self) -> Any:
         """The homes that the product shows to this person."""
         return self.api("GET", Shapes.HOMES)
 
-    def recharge(self, home: str, amount: str, channel: str = "wechat_mini", *, key: str = "") -> dict[str, Any]:
+    def recharge(self, home: int, amount: str, channel: str = "wechat_mini", *, key: str = "") -> dict[str, Any]:
         """Places a recharge of `amount` yuan; `channel` is wechat_mini, alipay_mini or alipay_wap."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         return self.api("POST", Shapes.RECHARGES, Shapes.recharge(home, amount, channel), headers=headers)

@@ -309,6 +309,18 @@ class TestForged:
         assert_nothing_moved(attempt)
         assert ProviderEvent.objects.get().is_verified is False
 
+    @pytest.mark.parametrize("provider", ["wechat", "alipay"])
+    def test_keys_that_cannot_be_read_are_ours_to_mend(self, world, provider):
+        attempt = an_attempt(world, provider=provider)
+        type(attempt.merchant).objects.update(private_key_ref="env:NOT_THERE")
+        made = wechat_callback if provider == "wechat" else alipay_notify
+
+        response = post(attempt, *made(world, attempt))
+
+        assert response.status_code == 503
+        assert_nothing_moved(attempt)
+        assert WorkItem.objects.get().detail["why"] == "keys_unusable"
+
     def test_nobody_by_that_name_is_a_404(self, world, attempt):
         response = post(attempt, *wechat_callback(world, attempt), slug="nobody")
 

@@ -28,7 +28,7 @@ class SmallestShop:
                 Rule("/api/v1/auth/wechat", methods=["POST"], endpoint=self.log_in_wechat),
                 Rule("/api/v1/auth/alipay", methods=["POST"], endpoint=self.log_in_alipay),
                 Rule("/api/v1/homes", methods=["GET"], endpoint=self.homes),
-                Rule("/api/v1/homes/bind", methods=["POST"], endpoint=self.bind),
+                Rule("/api/v1/homes", methods=["POST"], endpoint=self.bind),
                 Rule("/api/v1/recharges", methods=["POST"], endpoint=self.recharge),
                 Rule("/api/v1/recharges/<number>", methods=["GET"], endpoint=self.order),
                 Rule("/api/v1/recharges/<number>/cancel", methods=["POST"], endpoint=self.cancel),
@@ -129,8 +129,8 @@ def phone(shop_url, wechat, alipay):
 def test_a_tenant_logs_in_binds_recharges_and_pays_with_wechat(phone, wechat, receiver):
     assert phone.log_in_wechat("oTenant", phone="13800000000")["token"]
     assert phone.homes() == {"homes": ["oTenant"]}
-    assert phone.bind(invitation="ABCD") == {"invitation": "ABCD"}
-    assert phone.bind() == {"code": phone.phone_code}
+    assert phone.bind(invitation="ABCD") == {"code": "ABCD"}
+    assert phone.bind() == {"phone_code": phone.phone_code}
     order = phone.recharge("1", "50.00", key="once")
     assert phone.recharge("1", "50.00", key="once") == order
     assert phone.cancel(order)["errMsg"] == "requestPayment:fail cancel"

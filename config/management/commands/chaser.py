@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import prepaid, supply
+        from billing import holds, prepaid, supply
         from payments import chase, evidence, inbox, keyring, shipping
 
         Rounds(
@@ -22,7 +22,7 @@ class Command(BaseCommand):
                 inbox.sweep: 2,
                 shipping.upload_due: 2,
                 prepaid.settle: 10,  # the gateway does it at once; this is the net
-                supply.expire_holds: 10,
+                holds.expire_holds: 10,
                 supply.recheck: 10,
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
