@@ -1,0 +1,161 @@
+"""What a virtual meter keeps over a power cut, and what its makers may ask to go wrong."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Self
+
+SERVER, METER = "server", "meter"
+POSITIONS = ("open", "permitted", "closed")
+ORDERS = (*POSITIONS, "auto")
+NANO = 10**9
+MOVES_KEPT = 200
+ANSWERS_KEPT = 200
+W_MS_PER_WH = 3_600_000
+KINDS_OF_VALUE = {
+    "property": str,
+    "serial": str,
+    "kind": str,
+    "relay": str,
+    "order": str,
+    "balance_fen": int,
+    "purchase_count": int,
+    "import_wh": int,
+    "price_micro_fen_per_kwh": int,
+    "power_w": int,
+}
+
+_PROPERTY = re.compile(r"[a-z0-9-]{1,32}")
+_SERIAL = re.compile(r"[0-9A-Za-z-]{1,32}")
+
+
+class WrongDefinitionError(ValueError):
+    """Somebody asked for a meter, or a fault, that cannot be."""
+
+
+@dataclass
+class Registers:
+    """The memory of one meter. Money is kept in nano-fen: Wh x micro-fen per kWh, exact and without a division."""
+
+    property: str
+    serial: str
+    kind: str
+    relay: str = "closed"
+    order: str = ""
+    generation: int = 0
+    show_generation: int = 0
+    shown_fen: int | None = None
+    balance_nano_fen: int = 0
+    purchase_count: int = 0
+    import_wh: int = 0
+    spare_w_ms: int = 0
+    price_micro_fen_per_kwh: int = 0
+    power_w: int = 0
+    applied: dict[str, int] = field(default_factory=dict)  # top-up number: how often
+    answered: dict[str, str | None] = field(default_factory=dict)  # command id: error
+    relay_moves: list[dict[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def defined(cls, definition: Mapping[str, Any]) -> Self:
+        """A new meter as the control API defines it. Raises WrongDefinitionError."""
+        for name, value in definition.items():
+            if type(value) is not KINDS_OF_VALUE.get(name):
+                raise WrongDefinitionError(f"{name}={value!r}")
+        wanted = dict(definition)
+        try:
+            made = cls(balance_nano_fen=wanted.pop("balance_fen", 0) * NANO, **wanted)
+        except TypeError as error:
+            raise WrongDefinitionError(str(error)) from None
+        made._check()
+        made.order = made.order or ("auto" if made.kind == METER else made.relay)
+        made.follow_own_money()
+        return made
+
+    def _check(self) -> None:
+        if not _PROPERTY.fullmatch(self.property) or not _SERIAL.fullmatch(self.serial):
+            raise WrongDefinitionError(f"no topic for {self.property!r} {self.serial!r}")
+        if self.kind not in (SERVER, METER) or self.relay not in POSITIONS or self.order not in ("", *ORDERS):
+            raise WrongDefinitionError(f"kind={self.kind!r} relay={self.relay!r} order={self.order!r}")
+        if self.kind == SERVER and self.order == "auto":
+            raise WrongDefinitionError("a server-held meter has no money to decide by")
+        if min(self.purchase_count, self.import_wh, self.price_micro_fen_per_kwh, self.power_w) < 0:
+            raise WrongDefinitionError("a register below zero")
+
+    def balance_fen(self) -> int:
+        """Whole fen; a started fen is not there any more."""
+        return self.balance_nano_fen // NANO
+
+    def own_position(self) -> str:
+        """Where the relay belongs while the meter decides by its own money."""
+        return "closed" if self.balance_fen() > 0 else "open"
+
+    def follow_own_money(self) -> None:
+        """Puts the relay right after a restart: it may have been moving when the power went."""
+        if self.order == "auto":
+            self.relay = self.own_position()
+
+    def use(self, wh: int) -> int:
+        """Counts energy through a closed relay, up to the Wh that ends the money; how much flowed."""
+        if self.relay != "closed":
+            return 0
+        price = self.price_micro_fen_per_kwh
+        if self.kind == METER and self.order == "auto" and price:
+            wh = min(wh, max(0, (self.balance_nano_fen - NANO) // price + 1))
+        self.import_wh += wh
+        if self.kind == METER:
+            self.balance_nano_fen -= wh * price
+        return wh
+
+    def draw(self, ms: int) -> int:
+        """Energy of the present power over `ms`; whole Wh are counted, the rest is kept for the next time."""
+        self.spare_w_ms += self.power_w * ms if self.relay == "closed" else 0
+        wh, self.spare_w_ms = divmod(self.spare_w_ms, W_MS_PER_WH)
+        return self.use(wh)
+
+    def move(self, to: str, *, why: str, at: datetime) -> None:
+        """Moves the relay and writes it down."""
+        self.relay_moves.append({"at": at.isoformat(), "from": self.relay, "to": to, "why": why})
+        del self.relay_moves[:-MOVES_KEPT]
+        self.relay = to
+
+    def note_answer(self, command_id: str, error: str | None) -> None:
+        """Remembers what was answered, so that a repeated command is answered again and not obeyed again."""
+        self.answered[command_id] = error
+        while len(self.answered) > ANSWERS_KEPT:
+            del self.answered[next(iter(self.answered))]
+
+
+@dataclass(frozen=True)
+class MeterFaults:
+    """What goes wrong at one meter. Numbers of answers count down by themselves.
+
+    offline: the socket is cut and stays cut. sleep: the socket stays, commands are taken and lie unread until it wakes.
+    deaf: commands are taken and ignored. lose_answers, duplicate_answers: the next n answers. out_of_order: the next n
+    answers are kept back and then said in reverse. slow_ms: before obeying. answer_late_ms: after obeying. clock_off_s:
+    its clock is ahead by so much. relay_stuck: it answers "failed". keep_supply: it refuses to be cut.
+    """
+
+    offline: bool = False
+    sleep: bool = False
+    deaf: bool = False
+    relay_stuck: bool = False
+    keep_supply: bool = False
+    lose_answers: int = 0
+    duplicate_answers: int = 0
+    out_of_order: int = 0
+    slow_ms: int = 0
+    answer_late_ms: int = 0
+    clock_off_s: int = 0
+
+    def changed(self, wanted: Mapping[str, Any]) -> "MeterFaults":
+        """These faults with some of them changed. Raises WrongDefinitionError."""
+        known = asdict(self)
+        for name, value in wanted.items():
+            if name not in known or type(value) is not type(known[name]) or (value < 0 and name != "clock_off_s"):
+                raise WrongDefinitionError(f"{name}={value!r}; known: {known}")
+        return replace(self, **wanted)
+
+    def less(self, name: str) -> "MeterFaults":
+        """One of the counted faults has happened."""
+        return replace(self, **{name: getattr(self, name) - 1})
