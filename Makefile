@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Production-like settings for `check --deploy`; none of them is a secret of anybody's.
-DEPLOY := METERPAY_ENV=production SECRET_KEY=only-for-the-deploy-check-in-make-lint-0123456789 \
+DEPLOY := METERPAY_ENV=production SECRET_KEY=only-for-the-deploy-check-in-make-lint-0123456789-0123456789 \
 	PUBLIC_URL=https://pay.example.com ALLOWED_HOSTS=pay.example.com \
 	DATABASE_URL=postgresql://meterpay@127.0.0.1:1/none MQTT_URL=mqtts://mqtt.example.com
 

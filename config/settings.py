@@ -25,8 +25,8 @@ VAR_DIR = Path(env.text("METERPAY_VAR", str(BASE_DIR / "var")))
 DEBUG = False
 
 SECRET_KEY = env.text("SECRET_KEY")
-if PRODUCTION and len(SECRET_KEY) < 32:
-    env.refuse("SECRET_KEY", "must be set to at least 32 random characters in production")
+if PRODUCTION and len(SECRET_KEY) < 50:
+    env.refuse("SECRET_KEY", "must be set to at least 50 random characters in production")
 SECRET_KEY = SECRET_KEY or kept_secret(VAR_DIR / "secret_key")
 
 # Where providers and phones reach us; callbacks go to PUBLIC_URL + /payments/notify/…

@@ -36,7 +36,7 @@ def an_attempt(world, *, provider: str = "wechat", which: str = "", **kwargs: An
     return makers.an_attempt(order=makers.an_order(purse=purse), merchant=merchant, **kwargs)
 
 
-def post(attempt: Attempt, headers: dict[str, str], body: bytes, *, slug: str = "") -> Any:
+def post(attempt, headers, body, *, slug=""):
     merchant = attempt.merchant
     content_type = headers.get("Content-Type", "application/json")
     rest = {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items() if k.lower() != "content-type"}
@@ -44,15 +44,15 @@ def post(attempt: Attempt, headers: dict[str, str], body: bytes, *, slug: str = 
     return Client().post(address, data=body, content_type=content_type, **rest)
 
 
-def pay(world, attempt: Attempt, **kwargs: Any) -> Any:
+def pay(world, attempt, **kwargs):
     return post(attempt, *wechat_callback(world, attempt, **kwargs))
 
 
-def wechat_callback(world, attempt: Attempt, **kwargs: Any) -> tuple[dict[str, str], bytes]:
+def wechat_callback(world, attempt, **kwargs):
     return signed_callback(world, **{"out_trade_no": attempt.number, "amount_fen": attempt.amount_fen} | kwargs)
 
 
-def alipay_notify(world, attempt: Attempt, **kwargs: Any) -> tuple[dict[str, str], bytes]:
+def alipay_notify(world, attempt, **kwargs):
     return signed_notify(world, **{"out_trade_no": attempt.number, "amount_fen": attempt.amount_fen} | kwargs)
 
 

@@ -22,7 +22,7 @@ from tests import makers
 pytestmark = pytest.mark.django_db
 
 
-def receipt_of(number: str, *, transaction_id: str = "T1", amount_fen: int = 5000, **kwargs: Any) -> Receipt:
+def receipt_of(number, *, transaction_id="T1", amount_fen=5000, **kwargs):
     return Receipt(
         **{
             "provider": "wechat",

@@ -1,4 +1,4 @@
-"""Cash at the counter, its correction, and money in suspense: through the same doors, once, with a reason that is kept."""
+"""Cash at the counter, its correction, and money in suspense: through the same doors, once, with a kept reason."""
 
 from __future__ import annotations
 

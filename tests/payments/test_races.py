@@ -12,7 +12,7 @@ import requests
 from django.db import connection
 from django.utils import timezone
 
-from billing.models import JournalEntry, Purse
+from billing.models import JournalEntry
 from meters.models import Command, TopUp
 from payments.confirm import confirm_payment
 from payments.models import Order, Payment, ProviderEvent
@@ -156,7 +156,7 @@ def test_closing_an_order_and_paying_it_at_once_never_loses_the_payment(world, h
 def test_a_server_held_home_gets_one_close_command(world):
     room = makers.a_room()
     meter = makers.a_meter(room=room, is_online=True, relay="open")
-    purse: Purse = makers.a_purse(tenancy=makers.a_tenancy(room=room))
+    purse = makers.a_purse(tenancy=makers.a_tenancy(room=room))
     merchant = wechat_merchant(world, purse.property)
     attempts = [makers.an_attempt(order=makers.an_order(purse=purse), merchant=merchant) for _each in range(10)]
 

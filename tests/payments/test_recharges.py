@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -28,15 +27,15 @@ class Tenant:
         self.user = signed_in.user
         self.headers = {"HTTP_AUTHORIZATION": f"Bearer {signed_in.token}", "HTTP_ACCEPT_LANGUAGE": "en"}
 
-    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+    def post(self, path, body=None, **headers):
         return Client().post(
             f"/api/v1/{path}", data=json.dumps(body or {}), content_type="application/json", **self.headers | headers
         )
 
-    def get(self, path: str) -> Any:
+    def get(self, path):
         return Client().get(f"/api/v1/{path}", **self.headers)
 
-    def recharge(self, home: int, amount: str = "50.00", *, key: str = "key-00001", **body: Any) -> Any:
+    def recharge(self, home, amount="50.00", *, key="key-00001", **body):
         return self.post(
             "recharges", {"home": home, "amount": amount, "channel": "wechat_mini"} | body, HTTP_IDEMPOTENCY_KEY=key
         )
@@ -56,7 +55,7 @@ def tenant(world, wechat, place):  # noqa: F811
     return who
 
 
-def code_of(response: Any) -> str:
+def code_of(response):
     return response.json()["error"]["code"]
 
 
