@@ -27,15 +27,19 @@ log = logging.getLogger(__name__)
 _TOP_UP = """
 select billing_top_up(%s, %s, %s::bigint, %s::bigint, %s, %s, %s::bigint, %s, %s, %s::bigint, %s, %s)
 """
-# Plan: the few top-ups that wait for it by their partial index; each one's entry by its unique key, its transfers by
-# the entry, its account by primary key. A top-up and the entry that sent it share their key.
+# Plan: first the few top-ups that wait for it, by their partial index (hence the materialized step: they are the short
+# side, whatever the statistics say); each one's entry by its unique key, its transfers by the entry, its account by
+# primary key. A top-up and the entry that sent it share their key.
 _TO_SETTLE = """
+with ended as materialized (
+    select id, key, property_id, amount_fen, state, landed_at, trace
+      from meters_topup where state in ('landed', 'cancelled') and settled_at is null
+)
 select a.purse_id, t.id, t.property_id, t.amount_fen, t.state, t.landed_at, t.trace
-  from meters_topup t
+  from ended t
   join billing_journalentry e on e.key = t.key
   join billing_transfer tr on tr.entry_id = e.id
   join billing_ledgeraccount a on a.id = tr.credit_id and a.kind = 'in_transit'
- where t.state in ('landed', 'cancelled') and t.settled_at is null
  order by t.id
  limit %s
 """
