@@ -72,7 +72,10 @@ def _one_snapshot() -> Iterator[None]:
 
 
 def found(rule: str, query: str, params: Sequence[Any] = ()) -> Iterator[Finding]:
-    """A check as a query: each row (about, detail) is a finding. Plans: hash joins over whole tables, once a day."""
+    """A check as a query: each row (about, detail) is a finding; a `%` in it is written `%%`.
+
+    Plans: hash joins over whole tables, once a day.
+    """
     with connection.cursor() as cursor:
         cursor.execute(query, list(params))
         for about, detail in cursor.fetchall():
