@@ -1,0 +1,23 @@
+"""Who takes money for us, what somebody wants to pay, and what a provider says was paid."""
+
+from __future__ import annotations
+
+from payments.models.counter import CounterReceipt
+from payments.models.merchant import Merchant, MerchantProperty, Provider, ProviderKey, RechargeLimits
+from payments.models.order import Attempt, Order
+from payments.models.payment import Payment, ProviderEvent, Refund, ShippingNotice
+
+__all__ = [
+    "Attempt",
+    "CounterReceipt",
+    "Merchant",
+    "MerchantProperty",
+    "Order",
+    "Payment",
+    "Provider",
+    "ProviderEvent",
+    "ProviderKey",
+    "RechargeLimits",
+    "Refund",
+    "ShippingNotice",
+]
