@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -17,6 +19,13 @@ from django.utils.translation import gettext_lazy as _
 
 PHONE = RegexValidator(r"^1[3-9]\d{9}$", _("Enter a mainland mobile number of 11 digits."))
 CODE = RegexValidator(r"^[a-z0-9-]{1,32}$", _("Use lower-case letters, digits and hyphens, at most 32."))
+
+
+class Span(models.Func):
+    """From an instant to the first that is no longer in it; open where there is no end."""
+
+    function = "TSTZRANGE"
+    output_field = DateTimeRangeField()
 
 
 class User(AbstractUser):
@@ -162,6 +171,10 @@ class Tenancy(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")), name="a_tenancy_ends_after_it_began"
+            ),
+            ExclusionConstraint(
+                name="a_room_is_let_once_at_a_time",
+                expressions=[("room", RangeOperators.EQUAL), (Span("starts_at", "ends_at"), RangeOperators.OVERLAPS)],
             ),
         ]
 

@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Span
 
 SERIAL = RegexValidator(r"^[0-9A-Za-z-]{1,32}$", _("Use letters, digits and hyphens, at most 32."))
 
@@ -121,6 +125,10 @@ class Installation(models.Model):
             models.CheckConstraint(
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="an_installation_ends_after_it_began",
+            ),
+            ExclusionConstraint(
+                name="a_meter_never_hung_in_two_rooms",
+                expressions=[("meter", RangeOperators.EQUAL), (Span("starts_at", "ends_at"), RangeOperators.OVERLAPS)],
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
@@ -258,7 +266,11 @@ class TopUp(models.Model):
                 condition=Q(state__in=["waiting", "sent", "unknown"]),
                 name="top_ups_on_their_way",
             ),
-            models.Index(fields=["id"], condition=Q(state="landed", settled_at__isnull=True), name="top_ups_to_settle"),
+            models.Index(
+                fields=["id"],
+                condition=Q(state__in=["landed", "cancelled"], settled_at__isnull=True),
+                name="top_ups_to_settle",
+            ),
         ]
 
     def __str__(self) -> str:
