@@ -471,16 +471,18 @@ def test_a_memory_that_cannot_be_is_an_error(tmp_path):
 
 
 def test_when_the_thread_fails_nobody_waits_for_it(monkeypatch):
-    raised, failed, asked = [], threading.Event(), threading.Event()
+    raised, began, asked, failed = [], threading.Event(), threading.Event(), threading.Event()
     monkeypatch.setattr(threading, "excepthook", raised.append)
 
     def fail():
+        began.set()
         asked.wait(10)
         raise ZeroDivisionError
 
     reactor = Reactor(at_end=lambda: None, on_failure=failed.set)
     reactor.after(0, fail)
     reactor.start()
+    assert began.wait(10)
     threading.Timer(0.1, asked.set).start()
     with pytest.raises(StoppedError):
         reactor.call(lambda: "never")
