@@ -11,8 +11,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.models import Purse, Transfer
-from meters.models import Level, TopUp
+from billing.models import JournalEntry, Purse, Transfer
+from meters.models import Command, Level, TopUp
 from notifications.models import Message, WorkItem
 from payments.confirm import Confirmed, confirm_payment
 from payments.models import Attempt, Order, Payment, ShippingNotice
@@ -65,6 +65,14 @@ class TestWhatItWrites:
         assert (attempt.state, attempt.order.state, attempt.next_ask_at) == ("paid", "paid", None)
         assert Message.objects.get().context == {"amount_fen": 5000}
         assert confirmed.trace == attempt.order.trace
+
+    def test_one_trace_leads_from_the_order_to_the_commands(self):
+        attempt = makers.an_attempt(order=makers.an_order(purse=a_home()))
+
+        confirm(attempt)
+
+        traces = {JournalEntry.objects.get().trace, *Command.objects.values_list("trace", flat=True)}
+        assert traces == {attempt.order.trace}
 
     def test_it_wants_the_relay_closed_and_the_balance_shown(self):
         confirm(makers.an_attempt(order=makers.an_order(purse=a_home())))
