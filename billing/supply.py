@@ -1,7 +1,7 @@
 """When power may flow: the decision, what holds a cut back, and the answer to "why is my power off?".
 
 A decision is made under the purse's lock and becomes wishes about the home's meters in the same transaction
-(`billing_decide_supply`, migrations/0003_supply.py). Lock order: Purse, then holds, then the meters' levels.
+(`billing_decide_supply`, migrations/0002_ledger.py). Lock order: Purse, then holds, then the meters' levels.
 """
 
 from __future__ import annotations

@@ -138,6 +138,7 @@ declare
     v_available bigint;
     v_hold text;
     v_verdict text;
+    v_may_cut boolean := true;
     v_wanted text;
     v_meter record;
 begin
@@ -154,13 +155,19 @@ begin
         v_verdict := 'hold_' || v_hold;
     elsif v_available > 0 then
         v_verdict := 'paid';
-    elsif not exists (select from billing_supplypolicy where property_id = v_property)
-          or exists (select from billing_cuthold where purse_id = p_purse and expires_at > p_now) then
-        v_verdict := 'spared';
     else
-        v_verdict := 'spent';
+        v_may_cut := exists (select from billing_supplypolicy where property_id = v_property);
+        if v_may_cut and not exists (select from billing_cuthold where purse_id = p_purse and expires_at > p_now) then
+            v_verdict := 'spent';
+        else
+            v_verdict := 'spared';
+        end if;
     end if;
 
+    -- Several meters of one room in the levels' primary-key order, as the intake locks them, before any command.
+    perform from meters_level
+      where meter_id in (select meter_id from meters_installation where room_id = v_room and ends_at is null)
+      order by id for no key update;
     for v_meter in
         select i.meter_id as id, k.balance_held_by, k.has_display
           from meters_installation i
@@ -172,12 +179,14 @@ begin
         if v_meter.balance_held_by = 'meter' then
             -- It cuts and restores by its own money; only staff overrule it.
             v_wanted := coalesce(v_hold, 'auto');
-        elsif v_verdict in ('paid', 'hold_closed') then
-            v_wanted := 'closed';
         elsif v_verdict in ('spent', 'hold_open') then
             v_wanted := 'open';
+        elsif v_verdict = 'spared' and v_may_cut and exists (
+                select from meters_level where meter_id = v_meter.id and kind = 'relay'
+                   and wanted = 'open' and reason in ('spent', 'spared')) then
+            v_wanted := 'open';  -- it was cut for this debt before; finding out about a payment restores nothing yet
         else
-            v_wanted := coalesce((select wanted from meters_level where meter_id = v_meter.id and kind = 'relay'), 'closed');
+            v_wanted := 'closed';
         end if;
         perform meters_want(v_meter.id, 'relay', v_wanted, v_verdict, p_trace, p_now);
         if v_meter.balance_held_by = 'server' and v_meter.has_display then
@@ -214,12 +223,17 @@ begin
         raise exception 'entry % stands with other lines', p_key using errcode = 'MP001';
     end if;
 
+    -- The chosen meter where it hangs there; the first that holds money where none was chosen, or it is gone. None once
+    -- the tenancy has ended: the meter in that room is another's.
     select i.meter_id into v_meter
       from accounts_tenancy t
       join meters_installation i on i.room_id = t.room_id and i.ends_at is null
       join meters_meter m on m.id = i.meter_id
       join meters_metermodel k on k.id = m.model_id and k.balance_held_by = 'meter'
-     where t.id = v_purse.tenancy_id and (p_meter is null or i.meter_id = p_meter)
+     where t.id = v_purse.tenancy_id and t.starts_at <= p_now and (t.ends_at is null or t.ends_at > p_now)
+       and (p_meter is null or i.meter_id = p_meter or not exists (
+            select from meters_installation chosen
+             where chosen.meter_id = p_meter and chosen.room_id = t.room_id and chosen.ends_at is null))
      order by i.id limit 1;
     if v_meter is not null then
         v_onward := greatest(least(p_amount_fen, v_purse.paid_fen + p_amount_fen), 0);
