@@ -1,0 +1,45 @@
+"""Benchmarks run, and the money they move adds up. How fast is not for a test to say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder() -> Path:
+    """A place that PostgreSQL may enter when we are root, which pytest's own folders are not."""
+    made = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}" / "benchmarks"
+    made.mkdir(mode=0o711, parents=True, exist_ok=True)
+    (made / "bench.jsonl").unlink(missing_ok=True)
+    return made
+
+
+@pytest.mark.timeout(300)  # two cores that other tests use as well
+def test_a_quick_run_of_confirm_credits_each_payment_once_and_says_how_fast(folder: Path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "MQTT_"))}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "confirm", "--quick"],
+        cwd=PROJECT,
+        env=environment | {"METERPAY_VAR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stderr
+    assert "all adds up" in said.stdout
+    line = json.loads((folder / "bench.jsonl").read_text())
+    assert line["name"] == "confirm"
+    assert line["ours"] > 0
+    assert line["reference"] > 0
+    assert {"date", "machine", "commit", "goal", "ratio"} <= line.keys()
