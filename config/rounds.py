@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from types import FrameType
@@ -28,15 +28,15 @@ class Rounds:
     def __init__(self, rounds: dict[Round, float], *, pause_s: float = 0.5) -> None:
         self.rounds = rounds
         self.pause_s = pause_s
-        self.ended = threading.Event()
+        self.has_ended = False  # a flag, not an Event: a signal that interrupts an Event's own lock would wait for ever
         self._due: dict[Round, datetime] = {}
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        while not self.ended.is_set():
+        while not self.has_ended:
             self.go_round(timezone.now())
-            self.ended.wait(self.pause_s)
+            time.sleep(self.pause_s)
 
     def go_round(self, now: datetime) -> None:
         """One pass over everything that is due."""
@@ -56,4 +56,4 @@ class Rounds:
             log.exception("round %s.%s failed", each.__module__, getattr(each, "__qualname__", each))
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self.ended.set()
+        self.has_ended = True

@@ -3,7 +3,11 @@ lost or doubled changes nothing. Everything quicker has a process of its own (ch
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.utils import timezone
+
+BEAT = "qcluster-beat"
 
 SCHEDULES = {
     "months of readings ahead": ("config.schedules.make_months", 60 * 24),
@@ -39,4 +43,12 @@ def beat() -> None:
     """Proves each minute that the cluster runs tasks: `manage.py queue_watch` looks for it."""
     from django.core.cache import cache
 
-    cache.set("qcluster-beat", timezone.now().isoformat(), timeout=None)
+    cache.set(BEAT, timezone.now().isoformat(), timeout=None)
+
+
+def last_beat() -> datetime | None:
+    """When the cluster last ran `beat`, or None when it never did."""
+    from django.core.cache import cache
+
+    beaten = cache.get(BEAT)
+    return datetime.fromisoformat(beaten) if beaten else None

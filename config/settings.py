@@ -45,14 +45,16 @@ if PRODUCTION and not DATABASE_URL:
     env.refuse("DATABASE_URL", "must name your PostgreSQL in production: the embedded one is for trying out")
 # LISTEN needs a direct connection, never a transaction-mode pooler: its own address where they differ.
 DATABASE_LISTEN_URL = env.url("DATABASE_LISTEN_URL", DATABASE_URL, schemes=("postgresql", "postgres"))
-DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, at_least=1, at_most=200)
+# Connections a process keeps; 0 for none, which processes that fork need.
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, at_least=0, at_most=200)
 DATABASES: dict[str, Any] = {
     "default": dict(dj_database_url.parse(DATABASE_URL or "postgresql://meterpay@127.0.0.1:1/no-database-named"))
 }
-DATABASES["default"]["OPTIONS"] = {
-    **DATABASES["default"].get("OPTIONS", {}),
-    "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10},
-}
+if DATABASE_POOL_SIZE:
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10},
+    }
 MQTT_URL = env.url("MQTT_URL", "", schemes=("mqtt", "mqtts"))
 if PRODUCTION and not MQTT_URL:
     env.refuse("MQTT_URL", "must name your broker in production: the embedded one is for trying out")
@@ -176,7 +178,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
 }
 
-Q_CLUSTER = {
+Q_CLUSTER: dict[str, Any] = {
     "name": "meterpay",
     "orm": "default",
     "workers": 2,
