@@ -11,16 +11,19 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from meters.models import Level
+from meters.models import Level, TopUp
 
 _DISAGREEING = """
 select l.id
   from meters_level l
   join meters_meter m on m.id = l.meter_id
  where l.wanted <> l.reported and l.next_try_at <= %(now)s and m.is_online
-   and not exists (select from meters_command c
-                    where c.meter_id = l.meter_id and c.kind = l.kind
-                      and (c.state = 'queued' or c.state = 'sent' and c.expires_at > %(now)s))
+   and not exists (
+        select from (select c.state, c.expires_at, c.value from meters_command c
+                      where c.meter_id = l.meter_id and c.kind = l.kind and c.state <> 'superseded'
+                      order by c.queued_at desc, c.generation desc limit 1) newest
+         where newest.value = l.wanted
+           and (newest.state = 'queued' or newest.state = 'sent' and newest.expires_at > %(now)s))
  order by l.id
  limit %(limit)s
    for update of l skip locked
@@ -36,6 +39,12 @@ def want(*, meter_id: int, kind: str, wanted: str, reason: str, trace: str, now:
         cursor.execute("select meters_want(%s, %s, %s, %s, %s, %s)", [meter_id, kind, wanted, reason, trace, now])
         row = cursor.fetchone()
     return bool(row and row[0])
+
+
+def hold_levels(*, top_ups_of: int) -> None:
+    """Locks the levels of the meters into which a tenancy's top-ups are on their way: levels come before top-ups."""
+    meters = TopUp.objects.filter(tenancy_id=top_ups_of).values("meter")
+    list(Level.objects.select_for_update(no_key=True).filter(meter__in=meters).order_by("pk").values_list("pk"))
 
 
 def reconcile(*, now: datetime, limit: int = 500) -> int:

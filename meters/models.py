@@ -229,6 +229,9 @@ class TopUp(models.Model):
 
     key = models.CharField(_("key"), max_length=96, unique=True)
     meter = models.ForeignKey(Meter, models.PROTECT, related_name="top_ups", verbose_name=_("meter"))
+    tenancy = models.ForeignKey(
+        "accounts.Tenancy", models.PROTECT, null=True, related_name="top_ups", verbose_name=_("tenancy")
+    )
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
     amount_fen = models.BigIntegerField(_("amount, fen"))
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)

@@ -39,7 +39,8 @@ MOVES: dict[str, frozenset[str]] = {
 ON_THEIR_WAY = (State.WAITING, State.SENT, State.UNKNOWN)
 OUT = (State.SENT, State.UNKNOWN)
 
-# Unknown ones ask for the count; a waiting one goes when it is the first of its meter and nothing else is out.
+# Unknown ones ask for the count; a waiting one goes when it is the first of its meter, nothing else is out, and the
+# meter still hangs with those who paid: nobody's money goes to whoever moved in behind it.
 _DUE = """
 select t.id
   from meters_topup t
@@ -49,6 +50,10 @@ select t.id
         select from meters_topup o
          where o.meter_id = t.meter_id
            and (o.state in ('sent', 'unknown') or o.state = 'waiting' and o.id < t.id)))
+   and (t.state = 'unknown' or t.tenancy_id is null or exists (
+        select from accounts_tenancy y
+          join meters_installation i on i.room_id = y.room_id and i.meter_id = t.meter_id and i.ends_at is null
+         where y.id = t.tenancy_id and (y.ends_at is null or y.ends_at > %(now)s)))
  order by t.id
  limit %(limit)s
    for update of t skip locked
@@ -64,10 +69,16 @@ returning t.id
 """
 
 
-def queue(*, key: str, meter_id: int, amount_fen: int, trace: str, now: datetime) -> None:
-    """A recharge joins its meter's queue, in the caller's transaction. The same key again is an answer."""
+def queue(
+    *, key: str, meter_id: int, amount_fen: int, trace: str, now: datetime, tenancy_id: int | None = None
+) -> None:
+    """A recharge joins its meter's queue, in the caller's transaction. The same key again is an answer.
+
+    It goes into the meter only while that hangs in the tenancy's room and the tenancy lasts (always, without one).
+    """
+    values: list[str | int | datetime | None] = [key, meter_id, tenancy_id, amount_fen, trace, now]
     with connection.cursor() as cursor:
-        cursor.execute("select meters_queue_top_up(%s, %s, %s, %s, %s)", [key, meter_id, amount_fen, trace, now])
+        cursor.execute("select meters_queue_top_up(%s, %s, %s, %s, %s, %s)", values)
 
 
 def dispatch(*, now: datetime, limit: int = 200) -> int:
@@ -161,6 +172,11 @@ def cancel(*, top_up_id: int, now: datetime) -> bool:
             return False
         move(top_up, State.CANCELLED, note="cancelled", next_try_at=now)
         return True
+
+
+def not_sent(*, tenancy_id: int) -> QuerySet[TopUp]:
+    """A tenancy's top-ups that may still be called back, newest first; `cancel` says of each whether it could be."""
+    return TopUp.objects.filter(tenancy_id=tenancy_id, state__in=(State.WAITING, State.SENT)).order_by("-pk")
 
 
 def _take_back_queued_command(top_up: TopUp) -> bool:

@@ -30,7 +30,10 @@ def ask_about_due(*, now: datetime, limit: int = 50) -> int:
     """Asks about every attempt whose time has come. Returns how many were asked about."""
     claimed = claim(Q(next_ask_at__lte=now), now=now, limit=limit)
     for attempt in claimed:
-        follow_up(attempt, now=now)
+        try:
+            follow_up(attempt, now=now)
+        except Exception:  # one merchant's unusable key must not keep the others' payments from being found
+            log.exception("asking about %s failed", attempt.number, extra={"trace": attempt.order.trace})
     return len(claimed)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from billing import supply
 from notifications import worklist
 from payments import evidence, merchants, refunds
@@ -92,8 +94,11 @@ def _take_up(event: ProviderEvent, now: datetime) -> None:
 
 def keep_power_on_for(attempt_number: str, *, merchant_id: int, now: datetime) -> None:
     """Says to billing that a payment of this home is being confirmed, for as long as finding out may take."""
-    order = Order.objects.filter(attempts__merchant_id=merchant_id, attempts__number=attempt_number).first()
-    if order is not None:
+    orders = Order.objects.filter(attempts__merchant_id=merchant_id, attempts__number=attempt_number)
+    with transaction.atomic():
+        order = orders.select_for_update(of=("self",)).first()
+        if order is None or order.state == Order.State.PAID:
+            return
         supply.place_cut_hold(
             purse_id=order.purse_id, key=f"order:{order.pk}", reason="payment_being_confirmed",
             expires_at=now + HOLD_FOR,

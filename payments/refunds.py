@@ -31,10 +31,10 @@ def record_from_outside(
         if event_id is not None:
             evidence.finish(event_id=event_id, now=now)
         return None
-    confirmed = confirm_payment(
-        receipt, merchant_id=merchant_id, found_by=Payment.FoundBy.CALLBACK, event_id=None, trace=trace, now=now
-    )
-    with transaction.atomic():
+    with transaction.atomic():  # one with the credit: no top-up may leave in between
+        confirmed = confirm_payment(
+            receipt, merchant_id=merchant_id, found_by=Payment.FoundBy.CALLBACK, event_id=None, trace=trace, now=now
+        )
         payment = _locked(confirmed.payment_id)
         refund = _record(payment, receipt, trace=trace, now=now)
         if event_id is not None:

@@ -12,7 +12,7 @@ from billing import prepaid
 from billing.models import Purse
 from billing.prepaid import Source
 from notifications import worklist
-from payments.models import Order, Payment
+from payments.models import Attempt, Order, Payment, ShippingNotice
 
 
 class NotInSuspense(Exception):
@@ -47,6 +47,8 @@ def move_to_purse(*, payment_id: int, purse: Purse, by: User, reason: str, now: 
             reason=reason,
             now=now,
         )
+        if payment.attempt is not None and payment.attempt.channel == Attempt.Channel.WECHAT_MINI:
+            ShippingNotice.objects.get_or_create(payment=payment, defaults={"next_try_at": now})
         worklist.resolve(key=f"payment:{payment.pk}", by=by, resolution=reason, now=now)
     return payment
 
@@ -55,4 +57,4 @@ def _locked(payment_id: int) -> Payment:
     order_id = Payment.objects.values_list("order_id", flat=True).get(pk=payment_id)
     if order_id is not None:
         Order.objects.select_for_update().get(pk=order_id)
-    return Payment.objects.select_for_update(of=("self",)).select_related("merchant").get(pk=payment_id)
+    return Payment.objects.select_for_update(of=("self",)).select_related("merchant", "attempt").get(pk=payment_id)

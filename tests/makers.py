@@ -85,7 +85,7 @@ def a_merchant(*, provider: str = "wechat", place: Property | None = None, **kwa
             "slug": f"{provider}-{n}",
             "name": f"{provider} {n}",
             "provider": provider,
-            "account": "1900000109" if provider == "wechat" else "2088000000000109",
+            "account": f"19{n:08d}" if provider == "wechat" else f"2088{n:012d}",
             "app_id": "wxsandboxmini" if provider == "wechat" else "2021000000000109",
             "private_key_ref": "env:TEST_PRIVATE_KEY",
             "api_key_ref": "env:TEST_APIV3_KEY" if provider == "wechat" else "",

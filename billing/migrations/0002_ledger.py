@@ -211,7 +211,7 @@ declare
     v_credits bigint[];
     v_amounts bigint[];
 begin
-    select * into strict v_purse from billing_purse where id = p_purse for update;
+    select * into strict v_purse from billing_purse where id = p_purse for no key update;
     if exists (select from billing_journalentry where key = p_key) then
         -- Credited before, when the debt may have been another: the first line alone must be the same.
         if exists (select from billing_journalentry e join billing_transfer t on t.entry_id = e.id and t.line = 1
@@ -234,9 +234,16 @@ begin
        and (p_meter is null or i.meter_id = p_meter or not exists (
             select from meters_installation chosen
              where chosen.meter_id = p_meter and chosen.room_id = t.room_id and chosen.ends_at is null))
+       -- Where both kinds hang, what was not meant for a meter stays where the other draws on it.
+       and (i.meter_id = p_meter or not exists (
+            select from meters_installation beside
+              join meters_meter bm on bm.id = beside.meter_id
+              join meters_metermodel bk on bk.id = bm.model_id and bk.balance_held_by = 'server'
+             where beside.room_id = t.room_id and beside.ends_at is null))
      order by i.id limit 1;
     if v_meter is not null then
-        v_onward := greatest(least(p_amount_fen, v_purse.paid_fen + p_amount_fen), 0);
+        -- All that is paid and not yet in a meter: also what came before the move, or back from a meter taken down.
+        v_onward := greatest(v_purse.paid_fen + p_amount_fen, 0);
     end if;
 
     v_debits := array[billing_account(p_from_kind, p_from_ref, null)];
@@ -250,7 +257,7 @@ begin
     perform billing_post(p_key, p_kind, v_purse.property_id, v_debits, v_credits, v_amounts,
                          p_happened_at, p_trace, p_actor, p_reason, p_now);
     if v_onward > 0 then
-        perform meters_queue_top_up(p_key, v_meter, v_onward, p_trace, p_now);
+        perform meters_queue_top_up(p_key, v_meter, v_purse.tenancy_id, v_onward, p_trace, p_now);
     end if;
     perform billing_decide_supply(p_purse, p_trace, p_now);
     return true;

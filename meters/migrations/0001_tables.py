@@ -72,6 +72,7 @@ class Migration(migrations.Migration):
                 ('note', models.CharField(blank=True, default='', max_length=64, verbose_name='note')),
                 ('settled_at', models.DateTimeField(blank=True, null=True, verbose_name='settled in the ledger')),
                 ('meter', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='top_ups', to='meters.meter', verbose_name='meter')),
+                ('tenancy', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='top_ups', to='accounts.tenancy', verbose_name='tenancy')),
                 ('property', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.property', verbose_name='property')),
             ],
             options={

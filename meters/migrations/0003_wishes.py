@@ -47,7 +47,7 @@ create function meters_want(
 ) returns boolean language plpgsql as $$
 declare
     v_level meters_level;
-    v_on_its_way text;
+    v_newest meters_command;
 begin
     insert into meters_level as level
         (meter_id, kind, wanted, reason, wanted_at, trace, generation, reported, tries, next_try_at)
@@ -62,28 +62,35 @@ begin
     -- A queued command of an older wish is taken back before anybody sends it ...
     update meters_command set state = 'superseded'
      where meter_id = p_meter and kind = p_kind and state = 'queued' and value <> p_wanted;
-    -- ... but one that is out cannot be: if it asks for something else, a newer generation must follow it.
-    select value into v_on_its_way from meters_command
-     where meter_id = p_meter and kind = p_kind and (state = 'queued' or state = 'sent' and expires_at > p_now)
-     order by generation desc limit 1;
+    -- ... but one that is out cannot be. The newest is what counts: a meter refuses older ones as stale.
+    select * into v_newest from meters_command
+     where meter_id = p_meter and kind = p_kind and state <> 'superseded'
+     order by queued_at desc, generation desc limit 1;
 
-    if coalesce(v_on_its_way, v_level.reported) = p_wanted then
-        return false;
+    if v_newest.state = 'queued' or (v_newest.state = 'sent' and v_newest.expires_at > p_now) then
+        if v_newest.value = p_wanted then
+            return false;  -- it is on its way
+        end if;
+    elsif v_level.reported = p_wanted and (
+            v_newest.id is null or v_newest.value = p_wanted or v_newest.state not in ('sent', 'expired')
+            or v_level.reported_at > v_newest.expires_at) then
+        return false;  -- it is so, and nothing unanswered could have changed it since the meter said so
     end if;
     perform meters_issue(v_level.id, p_now);
     return true;
 end $$;
 
 -- A recharge for a meter that holds its money joins that meter's queue. The same key again is an answer.
+-- It is for that tenancy: should it end, or the meter be taken down, the money does not go to whoever comes next.
 create function meters_queue_top_up(
-    p_key text, p_meter bigint, p_amount_fen bigint, p_trace text, p_now timestamptz
+    p_key text, p_meter bigint, p_tenancy bigint, p_amount_fen bigint, p_trace text, p_now timestamptz
 ) returns void language plpgsql as $$
 declare
     v_online boolean;
 begin
     insert into meters_topup
-        (key, meter_id, property_id, amount_fen, state, trace, queued_at, tries, next_try_at, note)
-    select p_key, m.id, m.property_id, p_amount_fen, 'waiting', p_trace, p_now, 0, p_now, ''
+        (key, meter_id, tenancy_id, property_id, amount_fen, state, trace, queued_at, tries, next_try_at, note)
+    select p_key, m.id, p_tenancy, m.property_id, p_amount_fen, 'waiting', p_trace, p_now, 0, p_now, ''
       from meters_meter m where m.id = p_meter
     on conflict (key) do nothing;
     select is_online into v_online from meters_meter where id = p_meter;
@@ -93,7 +100,7 @@ begin
 end $$;
 """
 BACK = """
-drop function meters_queue_top_up(text, bigint, bigint, text, timestamptz);
+drop function meters_queue_top_up(text, bigint, bigint, bigint, text, timestamptz);
 drop function meters_want(bigint, text, text, text, text, timestamptz);
 drop function meters_issue(bigint, timestamptz);
 """

@@ -147,7 +147,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('provider', models.CharField(choices=[('wechat', 'WeChat Pay'), ('alipay', 'Alipay')], max_length=8, verbose_name='provider')),
-                ('event_id', models.CharField(max_length=64, verbose_name='event id')),
+                ('event_id', models.CharField(max_length=128, verbose_name='event id')),
                 ('is_verified', models.BooleanField(verbose_name='verified')),
                 ('state', models.CharField(choices=[('stored', 'stored'), ('done', 'done'), ('refused', 'refused')], default='stored', max_length=8, verbose_name='state')),
                 ('body', models.BinaryField(null=True, verbose_name='body')),
@@ -261,6 +261,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='merchantproperty',
             constraint=models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('ends_at__gt', models.F('starts_at')), _connector='OR'), name='an_assignment_ends_after_it_began'),
+        ),
+        migrations.AddConstraint(
+            model_name='merchant',
+            constraint=models.UniqueConstraint(fields=('provider', 'account', 'sub_account', 'app_id'), name='a_providers_account_is_one_merchant'),
         ),
         migrations.AddConstraint(
             model_name='merchant',

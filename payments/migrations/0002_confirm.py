@@ -2,7 +2,7 @@
 
 Called by `payments/confirm.py` alone. One round trip, so the order and the purse stay locked for as long as the
 database needs and not for as long as a web process takes between statements.
-Lock order: Order, then Purse, then the meter's levels. The oracle in tests/payments/test_confirm.py is the same
+Lock order: Order, then Purse, then the rows that hang on it (tenancy, cut holds), then the meter's levels. The oracle in tests/payments/test_confirm.py is the same
 in the ORM's words.
 """
 
@@ -45,6 +45,7 @@ begin
              where mp.merchant_id = p_merchant having count(distinct mp.property_id) = 1;
         else
             v_property := v_order.property_id;
+            perform from billing_purse where id = v_order.purse_id for no key update;
             select t.ends_at into v_ends_at from accounts_tenancy t where t.id = v_order.tenancy_id for share;
             v_suspicion := case
                 when p_amount_fen <> v_attempt.amount_fen then 'wrong_amount'
@@ -96,6 +97,10 @@ begin
             perform notifications_raise_item('payment:' || v_payment.id, 'payment_in_suspense', v_property,
                 jsonb_build_object('payment', v_payment.id, 'amount_fen', p_amount_fen, 'why', v_suspicion,
                                    'number', p_number), v_trace, p_now);
+            -- The payer has paid and will not pay again; nothing is waited for any more.
+            update payments_order o set state = 'closed', closed_at = p_now
+             where o.id = v_order.id and o.state = 'placed' and not exists (
+                select from payments_attempt a where a.order_id = o.id and a.state in ('made', 'ready'));
         end if;
     end if;
 

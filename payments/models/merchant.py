@@ -69,6 +69,9 @@ class Merchant(models.Model):
         verbose_name = _("merchant")
         verbose_name_plural = _("merchants")
         constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["provider", "account", "sub_account", "app_id"], name="a_providers_account_is_one_merchant"
+            ),
             models.CheckConstraint(
                 condition=Q(mode="direct", sub_account="") | (Q(mode="partner") & ~Q(sub_account="")),
                 name="a_partner_names_its_sub_merchant",

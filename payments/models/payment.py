@@ -25,7 +25,7 @@ class ProviderEvent(models.Model):
 
     merchant = models.ForeignKey(Merchant, models.PROTECT, null=True, related_name="events", verbose_name=_("merchant"))
     provider = models.CharField(_("provider"), max_length=8, choices=Provider.choices)
-    event_id = models.CharField(_("event id"), max_length=64)
+    event_id = models.CharField(_("event id"), max_length=128)
     is_verified = models.BooleanField(_("verified"))
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.STORED)
     body = models.BinaryField(_("body"), null=True)

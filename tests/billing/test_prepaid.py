@@ -99,8 +99,8 @@ def test_the_same_recharge_again_is_an_answer_even_when_the_debt_was_another_the
 
     assert top_up(purse, 500, key="payment:1") is False
 
-    assert columns(purse) == {"paid": -300, "subsidy": 0, "in_transit": 500, "in_meter": 0}
-    assert TopUp.objects.count() == 1
+    assert columns(purse) == {"paid": 0, "subsidy": 0, "in_transit": 200, "in_meter": 0}
+    assert sorted(TopUp.objects.values_list("amount_fen", "state")) == [(200, "waiting"), (500, "cancelled")]
 
 
 def test_the_same_key_for_another_amount_purse_or_source_is_a_conflict() -> None:
@@ -218,10 +218,56 @@ def test_money_is_taken_back_to_where_it_came_from_with_its_reason_and_the_power
 def test_taking_back_what_went_into_a_meter_leaves_a_debt() -> None:
     purse = a_home(held_by="meter")
     top_up(purse, 500, key="payment:1")
+    TopUp.objects.update(state="landed", number=1, landed_at=NOW)
+    prepaid.settle(now=NOW)
 
     take_back(purse, 500, key="refund:1")
 
-    assert columns(purse) == {"paid": -500, "subsidy": 0, "in_transit": 500, "in_meter": 0}
+    assert columns(purse) == {"paid": -500, "subsidy": 0, "in_transit": 0, "in_meter": 500}
+
+
+def test_taking_back_calls_back_what_has_not_been_sent() -> None:
+    purse = a_home(held_by="meter")
+    top_up(purse, 500_000, key="counter:1")
+
+    take_back(purse, 500_000, key="counter:1:corrected")
+
+    assert columns(purse) == {"paid": 0, "subsidy": 0, "in_transit": 0, "in_meter": 0}
+    assert TopUp.objects.get().state == "cancelled"
+
+
+def test_what_was_called_back_for_a_smaller_sum_goes_on_again() -> None:
+    purse = a_home(held_by="meter")
+    top_up(purse, 500, key="payment:1")
+    top_up(purse, 700, key="payment:2")
+
+    take_back(purse, 200, key="refund:1")
+
+    assert columns(purse) == {"paid": 0, "subsidy": 0, "in_transit": 1000, "in_meter": 0}
+    waiting = TopUp.objects.filter(state="waiting").values_list("amount_fen", flat=True)
+    assert sorted(waiting) == [500, 500]
+
+
+def test_money_paid_before_it_could_go_on_goes_on_with_the_next_recharge() -> None:
+    purse = makers.a_purse(tenancy=makers.a_tenancy(room=(room := makers.a_room())))
+    top_up(purse, 500, key="payment:1")
+    makers.a_meter(room=room, held_by="meter")
+
+    top_up(purse, 100, key="payment:2")
+
+    assert columns(purse) == {"paid": 0, "subsidy": 0, "in_transit": 600, "in_meter": 0}
+
+
+def test_where_both_kinds_hang_money_stays_unless_a_meter_is_named() -> None:
+    purse = a_home(held_by="meter")
+    makers.a_meter(room=purse.tenancy.room, held_by="server")
+    own = purse.tenancy.room.installations.get(meter__model__balance_held_by="meter").meter
+
+    top_up(purse, 500, key="payment:1")
+    assert columns(purse)["paid"] == 500
+
+    top_up(purse, 100, key="payment:2", meter_id=own.pk)
+    assert columns(purse)["in_transit"] == 600
 
 
 def test_taking_back_again_is_an_answer_and_another_amount_a_conflict() -> None:

@@ -178,3 +178,25 @@ def test_many_who_wish_and_reconcile_at_once_leave_one_queued_command_for_the_ne
     assert newest is not None
     assert (newest.value, newest.generation) == (level.wanted, level.generation)
     assert len(set(Command.objects.filter(meter=meter).values_list("generation", flat=True))) == level.generation
+
+
+def test_a_trip_whose_answer_was_lost_is_followed_by_a_newer_wish():
+    """The meter said "closed" before it was told to open and never answered: who knows where its relay is."""
+    meter = an_online_meter()
+    wish(meter, "closed")
+    Command.objects.update(state="done")
+    Level.objects.update(reported="closed", reported_at=NOW)
+    wish(meter, "open")
+    Command.objects.filter(value="open").update(state="expired", sent_at=NOW, expires_at=NOW + 30 * SECOND)
+
+    assert wish(meter, "closed", now=NOW + 60 * SECOND)
+
+
+def test_an_older_command_on_its_way_does_not_stand_for_a_newer_wish():
+    meter = an_online_meter()
+    out = {"state": "sent", "sent_at": NOW, "expires_at": NOW + 3600 * SECOND}
+    for n, position in enumerate(("closed", "open")):
+        wish(meter, position, now=NOW + n * SECOND)
+        Command.objects.filter(state="queued").update(**out)
+
+    assert wish(meter, "closed", now=NOW + 5 * SECOND)

@@ -195,6 +195,12 @@ class TestSuspense:
         lines = Transfer.objects.values_list("debit__kind", "credit__kind", "amount_fen")
         assert list(lines) == [("clearing", "suspense", amount_fen)]
 
+    def test_an_order_whose_payment_is_in_suspense_waits_for_no_other(self, world, attempt):
+        pay(world, attempt, amount_fen=4999)
+
+        attempt.order.refresh_from_db()
+        assert attempt.order.state == "closed"
+
 
 class TestNotForUs:
     """A genuine signature over somebody else's payment: refused, kept whole, on the work list; no money moves."""

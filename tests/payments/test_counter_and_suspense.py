@@ -8,7 +8,7 @@ from django.utils import timezone
 from billing.models import JournalEntry, Transfer
 from notifications.models import WorkItem
 from payments import counter, suspense
-from payments.models import CounterReceipt, Payment
+from payments.models import CounterReceipt, Payment, ShippingNotice
 from tests import makers
 from tests.payments.test_confirm import a_home, confirm
 from tests.payments.test_races import at_once
@@ -124,6 +124,16 @@ class TestSuspense:
         payment.refresh_from_db()
         assert (purse.paid_fen, payment.state, payment.purse) == (5000, "credited", purse)
         assert WorkItem.objects.get(kind="payment_in_suspense").state == "resolved"
+
+    def test_wechat_is_told_of_the_delivery_of_what_was_moved(self, clerk):
+        attempt = makers.an_attempt(order=makers.an_order(purse=a_home()))
+        surplus = confirm(attempt, amount_fen=4999)
+
+        suspense.move_to_purse(
+            payment_id=surplus.payment_id, purse=a_home(), by=clerk, reason="his", now=timezone.now()
+        )
+
+        assert ShippingNotice.objects.get().payment_id == surplus.payment_id
 
     def test_many_at_once_move_it_once(self, payment, clerk):
         purses = [a_home() for _each in range(8)]

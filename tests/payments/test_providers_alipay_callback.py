@@ -243,7 +243,8 @@ def test_yuan_become_fen_exactly(amount, fen):
 @pytest.mark.parametrize("name", ["notify_id", "app_id", "seller_id", "out_trade_no", "trade_no", "trade_status"])
 def test_a_payment_without_what_proves_it_is_not_read(name):
     assert refusal(notify(without(PAID, name)), BadContent) == "missing_field"
-    assert refusal(notify(PAID | {name: "1" * 65}), BadContent) in {"missing_field", "trade_status"}
+    too_long = "1" * (129 if name == "notify_id" else 65)
+    assert refusal(notify(PAID | {name: too_long}), BadContent) in {"missing_field", "trade_status"}
 
 
 def test_when_it_was_paid_is_the_best_that_is_known():

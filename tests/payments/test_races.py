@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import requests
 from django.db import connection
 from django.utils import timezone
 
-from billing.models import JournalEntry
+from billing import supply
+from billing.models import CutHold, JournalEntry
 from meters.models import Command, TopUp
+from payments import inbox
 from payments.confirm import confirm_payment
 from payments.models import Order, Payment, ProviderEvent
 from payments.providers.base import PAID, PAYMENT, Receipt
@@ -151,6 +154,32 @@ def test_closing_an_order_and_paying_it_at_once_never_loses_the_payment(world, h
         assert order.state == "paid"
     home.refresh_from_db()
     assert home.in_transit_fen == 10 * 5000
+
+
+def test_confirming_and_finding_out_at_once_never_deadlock(world, home):
+    merchant = wechat_merchant(world, home.property)
+    for n in range(15):
+        attempt = makers.an_attempt(order=makers.an_order(purse=home), merchant=merchant)
+
+        at_once(
+            [
+                lambda a=attempt: inbox.keep_power_on_for(a.number, merchant_id=merchant.pk, now=timezone.now()),
+                lambda a=attempt, n=n: found_by_query(receipt_of(a, f"T{n}"), merchant),
+                lambda: supply.recheck(now=timezone.now() + timedelta(hours=1)),
+            ]
+        )
+
+    home.refresh_from_db()
+    assert home.in_transit_fen == 15 * 5000
+
+
+def test_nobody_finds_out_about_what_is_paid(world, home):
+    attempt = makers.an_attempt(order=makers.an_order(purse=home), merchant=wechat_merchant(world, home.property))
+    found_by_query(receipt_of(attempt, "T1"), attempt.merchant)
+
+    inbox.keep_power_on_for(attempt.number, merchant_id=attempt.merchant_id, now=timezone.now())
+
+    assert not CutHold.objects.exists()
 
 
 def test_a_server_held_home_gets_one_close_command(world):
