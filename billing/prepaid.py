@@ -9,14 +9,14 @@ import logging
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Tenancy
 from billing import ledger, supply
-from billing.models import Purse
-from meters import topups
+from billing.models import JournalEntry, Purse
+from meters import desired, topups
 from meters.models import TopUp
 from notifications import worklist
 
@@ -62,6 +62,11 @@ class _Ended(NamedTuple):
     state: str
     landed_at: datetime | None
     trace: str
+
+    @classmethod
+    def cancelled(cls, top_up: TopUp, purse_id: int) -> Self:
+        amount_fen, state = top_up.amount_fen, TopUp.State.CANCELLED.value
+        return cls(purse_id, top_up.pk, top_up.property_id, amount_fen, state, None, top_up.trace)
 
 
 def purse_of(tenancy: Tenancy) -> Purse:
@@ -115,11 +120,13 @@ def take_back(
 ) -> bool:
     """Takes paid money out of a purse to where it came from, then decides supply.
 
-    What has gone on into a meter stays there and leaves the purse in debt, which the next recharge pays back first;
-    the caller tells a person. Returns and raises what `top_up` does.
+    What was to go on into a meter and has not been sent is called back first. What is in a meter stays there and
+    leaves the purse in debt, which the next recharge pays back first; the caller tells a person. Returns and raises
+    what `top_up` does.
     """
     with transaction.atomic():
         purse = supply.locked(purse_id)
+        called_back = [] if JournalEntry.objects.filter(key=key).exists() else _call_back(purse, amount_fen, now)
         line = ledger.Line(ledger.purse_account("paid", purse_id), ledger.account(*target), amount_fen)
         is_new = ledger.post(
             key=key,
@@ -132,9 +139,56 @@ def take_back(
             reason=reason,
             now=now,
         )
+        if called_back:
+            send_on(key=f"{key}:onward", purse_id=purse_id, meter_id=called_back[0].meter_id, trace=trace, now=now)
         if is_new:
             supply.decide(purse_id=purse_id, trace=trace, now=now)
     return is_new
+
+
+def send_on(*, key: str, purse_id: int, meter_id: int, trace: str, now: datetime) -> int:
+    """Sends all that is paid and lies in the purse on to a meter of this home that holds money. Returns how much.
+
+    For what a recharge could not do at the time: it came before the move, or it was called back for a smaller sum.
+    """
+    with transaction.atomic():
+        purse = supply.locked(purse_id)
+        if purse.paid_fen <= 0:
+            return 0
+        line = ledger.Line(
+            ledger.purse_account("paid", purse_id), ledger.purse_account("in_transit", purse_id), purse.paid_fen
+        )
+        ledger.post(
+            key=key,
+            kind="onward",
+            property_id=purse.property_id,
+            lines=[line],
+            happened_at=now,
+            trace=trace,
+            actor_id=None,
+            reason="",
+            now=now,
+        )
+        topups.queue(
+            key=key, meter_id=meter_id, tenancy_id=purse.tenancy_id, amount_fen=line.amount_fen, trace=trace, now=now
+        )
+    return line.amount_fen
+
+
+def _call_back(purse: Purse, amount_fen: int, now: datetime) -> list[TopUp]:
+    """Cancels top-ups that have not been sent, newest first, until they cover the amount. The purse is held."""
+    if purse.tenancy_id is None:
+        return []
+    desired.hold_levels(top_ups_of=purse.tenancy_id)  # levels come before top-ups, and supply is decided afterwards
+    back: list[TopUp] = []
+    for top_up in topups.not_sent(tenancy_id=purse.tenancy_id):
+        if sum(one.amount_fen for one in back) >= amount_fen:
+            break
+        if topups.cancel(top_up_id=top_up.pk, now=now):
+            back.append(top_up)
+            _post_end(_Ended.cancelled(top_up, purse.pk), now)
+    topups.settled(top_up_ids=[one.pk for one in back], now=now)
+    return back
 
 
 def settle(*, now: datetime, limit: int = 500) -> int:
