@@ -11,8 +11,8 @@ Whichever of them dies ends the process, and what starts processes starts it aga
 would be worse than none. A message that was committed and not acknowledged comes again; storing it twice is no harm.
 A command that was claimed and not published runs out, and is asked again.
 
-Fixed client ids and a session that outlives the process: a member of a shared subscription that dies without one takes
-its unacknowledged messages with it.
+Fixed client ids and a session that outlives the process: a gateway that dies without one takes its unacknowledged
+messages with it.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ MONTHS_EVERY_S = 3600.0
 JOIN_S = 10.0
 SESSION_TAKEN_OVER = 142  # MQTT 5, 3.14.2.1
 
+# Storing twice is no harm, so gateways that hear all are right, and those that share are quicker.
+ALL = ("m/+/+/up", "m/+/+/ack", "m/+/+/status")
 # Retained messages are not sent to shared subscriptions, so the presence of meters is heard by every gateway.
-SUBSCRIPTIONS = ("$share/gateway/m/+/+/up", "$share/gateway/m/+/+/ack", "m/+/+/status")
+# A group for each filter: rumqttd (iotcore 0.4) knows groups by their name alone and serves one filter of them.
+SHARED = ("$share/gateway-up/m/+/+/up", "$share/gateway-ack/m/+/+/ack", "m/+/+/status")
 
 
 class GatewayDiedError(Exception):
@@ -75,7 +78,9 @@ class Gateway:
     """`run()` it in the main thread; `stop()` may be called from a signal handler.
 
     `broker_url` is mqtt://user:password@host:port or mqtts://…, `name` the MQTT client id: one of its own for each
-    gateway, the same after a restart. `listen_url` is a direct connection to the database.
+    gateway, the same after a restart. `listen_url` is a direct connection to the database. `shares`: the uplinks are
+    divided among the gateways that do (shared subscriptions). Not on rumqttd: its router dies of a publish for a
+    group whose only member went away with messages unacknowledged.
     """
 
     def __init__(
@@ -86,11 +91,13 @@ class Gateway:
         listen_url: str,
         hooks: Hooks | None = None,
         ca_file: str = "",
+        shares: bool = False,
         net_s: float = NET_S,
     ) -> None:
         self.name = name
         self._hooks = hooks or Hooks()
         self._url = urlsplit(broker_url)
+        self._subscriptions = SHARED if shares else ALL
         self._connection = 0
         self._connection_lock = threading.Lock()
         self._is_stopping = False
@@ -104,7 +111,7 @@ class Gateway:
         self._sender = Sender(
             bell=self._bell,
             publish=self._publish,
-            is_connected=self._client.is_connected,
+            is_connected=self.is_connected,
             stopped=self._stopped,
             net_s=net_s,
         )
@@ -129,6 +136,9 @@ class Gateway:
     def stop(self) -> None:
         """Lets `run()` end cleanly. Only a flag: a signal handler may call it wherever it interrupts."""
         self._is_stopping = True
+
+    def is_connected(self) -> bool:
+        return self._client.is_connected()
 
     def _watch(self, paho: threading.Thread | None) -> None:
         chores = {self._look_after_rows: CHORES_EVERY_S, self._make_months: MONTHS_EVERY_S}
@@ -244,7 +254,7 @@ class Gateway:
             logger.error("the broker refuses us: %s", reason)
             return
         logger.info("connected to the broker (session %s)", "kept" if flags.session_present else "new")
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in SUBSCRIPTIONS])
+        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
         client.publish(*self._status(is_online=True), qos=1, retain=True)
         self._bell.pull()
 

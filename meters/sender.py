@@ -18,6 +18,7 @@ from meters.commands import Outgoing
 logger = logging.getLogger(__name__)
 
 NET_S = 5.0  # a lost notification is made good after so long
+AGAIN_S = 0.5  # after a sweep that failed
 EXPIRY_EVERY_S = 1.0
 CLAIM_AT_MOST = 200
 
@@ -45,19 +46,20 @@ class Sender:
         """Listens first, then sweeps, then waits: nothing that is committed meanwhile is missed."""
         try:
             while not self._stopped.is_set():
-                if self._bell.listen():
-                    self._sweep_bravely()
-                self._bell.wait(self._net_s)
+                is_done = self._bell.listen() and self._sweep_bravely()
+                self._bell.wait(self._net_s if is_done else min(AGAIN_S, self._net_s))
         finally:
             self._bell.close()
 
-    def _sweep_bravely(self) -> None:
+    def _sweep_bravely(self) -> bool:
         close_old_connections()
         try:
             self.sweep()
         except django.db.Error:
             logger.exception("a sweep failed; it comes again")
             connection.close()
+            return False
+        return True
 
     def sweep(self) -> None:
         """What is queued goes out first; then what must be asked again, and the next of each queue of top-ups."""

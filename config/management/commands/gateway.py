@@ -21,6 +21,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default="gateway-1", help="MQTT client id; the same after each restart")
+        parser.add_argument(
+            "--share",
+            action="store_true",
+            help="divide what meters say among all gateways that share; needs a broker such as Mosquitto or EMQX",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         from billing import prepaid
@@ -37,6 +42,7 @@ class Command(BaseCommand):
             listen_url=settings.DATABASE_LISTEN_URL or settings.DATABASE_URL,
             hooks=Hooks(after_intake=settle_what_landed, regularly=lambda now: prepaid.settle(now=now)),
             ca_file=settings.MQTT_CA_FILE,
+            shares=options["share"],
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: gateway.stop())
