@@ -29,6 +29,7 @@ class Purse(models.Model):
     subsidy_fen = models.BigIntegerField(_("subsidy, fen"), default=0)
     in_transit_fen = models.BigIntegerField(_("on its way to a meter, fen"), default=0)
     in_meter_fen = models.BigIntegerField(_("bought into meters, fen"), default=0)
+    decided_at = models.DateTimeField(_("supply decided"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("purse")

@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                 ('subsidy_fen', models.BigIntegerField(default=0, verbose_name='subsidy, fen')),
                 ('in_transit_fen', models.BigIntegerField(default=0, verbose_name='on its way to a meter, fen')),
                 ('in_meter_fen', models.BigIntegerField(default=0, verbose_name='bought into meters, fen')),
+                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='supply decided')),
                 ('property', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='purses', to='accounts.property', verbose_name='property')),
                 ('tenancy', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='purse', to='accounts.tenancy', verbose_name='tenancy')),
             ],

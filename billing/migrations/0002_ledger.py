@@ -148,6 +148,7 @@ begin
     if not found then
         return 'none';
     end if;
+    update billing_purse set decided_at = p_now where id = p_purse;  -- billing/changes.py looks for what came later
     select position into v_hold from billing_staffhold
      where room_id = v_room and lifted_at is null and (until_at is null or until_at > p_now);
 

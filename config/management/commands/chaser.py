@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import holds, prepaid, supply
+        from billing import changes, holds, prepaid, supply
         from payments import chase, evidence, inbox, keyring, shipping
 
         Rounds(
@@ -24,6 +24,7 @@ class Command(BaseCommand):
                 prepaid.settle: 10,  # the gateway does it at once; this is the net
                 holds.expire_holds: 10,
                 supply.recheck: 10,
+                changes.catch_up: 15,
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
             }
