@@ -39,21 +39,26 @@ MOVES: dict[str, frozenset[str]] = {
 ON_THEIR_WAY = (State.WAITING, State.SENT, State.UNKNOWN)
 OUT = (State.SENT, State.UNKNOWN)
 
-# Unknown ones ask for the count; a waiting one goes when it is the first of its meter, nothing else is out, and the
-# meter still hangs with those who paid: nobody's money goes to whoever moved in behind it.
+# Unknown ones ask for the count. A waiting one goes when nothing else is out, it is the first of its meter, and the
+# meter still hangs with those who paid: nobody's money goes to whoever moved in behind it. One that may not go any more
+# does not hold up theirs.
 _DUE = """
+with may_go as (
+    select t.id, t.meter_id
+      from meters_topup t
+     where t.state = 'waiting'
+       and (t.tenancy_id is null or exists (
+            select from accounts_tenancy y
+              join meters_installation i on i.room_id = y.room_id and i.meter_id = t.meter_id and i.ends_at is null
+             where y.id = t.tenancy_id and (y.ends_at is null or y.ends_at > %(now)s)))
+)
 select t.id
   from meters_topup t
   join meters_meter m on m.id = t.meter_id
  where t.state in ('waiting', 'unknown') and t.next_try_at <= %(now)s and m.is_online
-   and (t.state = 'unknown' or not exists (
-        select from meters_topup o
-         where o.meter_id = t.meter_id
-           and (o.state in ('sent', 'unknown') or o.state = 'waiting' and o.id < t.id)))
-   and (t.state = 'unknown' or t.tenancy_id is null or exists (
-        select from accounts_tenancy y
-          join meters_installation i on i.room_id = y.room_id and i.meter_id = t.meter_id and i.ends_at is null
-         where y.id = t.tenancy_id and (y.ends_at is null or y.ends_at > %(now)s)))
+   and (t.state = 'unknown' or (
+        t.id = (select min(o.id) from may_go o where o.meter_id = t.meter_id)
+        and not exists (select from meters_topup o where o.meter_id = t.meter_id and o.state in ('sent', 'unknown'))))
  order by t.id
  limit %(limit)s
    for update of t skip locked

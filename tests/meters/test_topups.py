@@ -10,7 +10,7 @@ import pytest
 from meters import commands, intake, topups
 from meters.models import Command, Meter, TopUp
 from notifications.models import WorkItem
-from tests.makers import a_meter
+from tests.makers import a_meter, a_room, a_tenancy
 from tests.meters.at_once import at_once, at_once_each
 from tests.meters.saying import a_report, answer, online, telemetry
 
@@ -92,6 +92,20 @@ def test_a_meter_whose_count_is_unknown_is_asked_first():
     command = sent(meter, NOW + 61 * SECOND)
 
     assert (command.kind, command.generation) == ("top_up", 1)
+
+
+def test_money_of_those_who_moved_out_is_not_sent_and_does_not_hold_up_that_of_their_successors():
+    room = a_room()
+    meter = a_money_meter(room=room)
+    gone = a_tenancy(room=room, ends_at=NOW - SECOND)
+    here = a_tenancy(room=room, starts_at=NOW)
+    for number, tenancy in enumerate((gone, here)):
+        key, tenancy_id = f"payment:{number}", tenancy.pk
+        topups.queue(key=key, meter_id=meter.pk, tenancy_id=tenancy_id, amount_fen=100, trace="", now=NOW)
+
+    assert sent(meter).top_up.tenancy == here
+
+    assert TopUp.objects.get(tenancy=gone).state == "waiting"
 
 
 def test_a_sleeping_meters_top_up_waits_and_goes_out_when_it_wakes():
