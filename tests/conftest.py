@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ os.environ.setdefault("LOG_LEVEL", "WARNING")
 if not os.environ.get("DATABASE_URL"):
     from config.embedded import postgres
 
-    _folder = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}"
+    _place = zlib.crc32(str(Path(__file__).resolve()).encode())  # two clones do not share a database
+    _folder = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}-{_place:08x}"
     _folder.mkdir(mode=0o711, exist_ok=True)
     os.environ["METERPAY_VAR"] = str(_folder)
     os.environ["DATABASE_URL"] = postgres.lease(_folder / "postgres", durable=False)
