@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
@@ -62,12 +63,27 @@ class PrivacyFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        clean = SECRET.sub(r"\1\2***", PHONE.sub(r"\1****\2", text))
+        clean = without_secrets(text)
         if clean != text:
             record.msg, record.args = clean, None
+        if record.exc_info:
+            # Formatters take what is kept here before they write the stack themselves.
+            record.exc_text = without_secrets(logging.Formatter().formatException(record.exc_info))
         return True
 
 
 class JsonFormatter(BaseJsonFormatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(trace)s %(message)s", json_ensure_ascii=False)
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """What was given as `extra`, and the stack, are cleaned like the message."""
+        cleaned = {
+            name: without_secrets(value) if isinstance(value, str) else value for name, value in log_data.items()
+        }
+        return super().process_log_record(cleaned)
+
+
+def without_secrets(text: str) -> str:
+    """138****5678, and `***` for what follows a word like secret, code or bearer."""
+    return SECRET.sub(r"\1\2***", PHONE.sub(r"\1****\2", text))

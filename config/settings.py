@@ -14,6 +14,7 @@ import dj_database_url
 import django_stubs_ext
 
 from config.environment import Environment, is_loopback, kept_secret
+from payments.sandbox_marks import is_sandbox_id
 
 django_stubs_ext.monkeypatch()
 
@@ -73,6 +74,9 @@ WECHAT_MINI_SECRET_REF = env.key_reference("WECHAT_MINI_SECRET_REF")
 ALIPAY_APP_ID = env.text("ALIPAY_APP_ID")
 ALIPAY_PRIVATE_KEY_REF = env.key_reference("ALIPAY_PRIVATE_KEY_REF")
 ALIPAY_PUBLIC_KEY_REF = env.key_reference("ALIPAY_PUBLIC_KEY_REF")
+for _name in ("WECHAT_MINI_APP_ID", "ALIPAY_APP_ID"):
+    if PRODUCTION and is_sandbox_id(globals()[_name]):
+        env.refuse(_name, "is a sandbox's, which production refuses")
 
 # ---- limits ----
 TOKEN_LIFETIME_DAYS = env.integer("TOKEN_LIFETIME_DAYS", 30, at_least=1, at_most=365)
