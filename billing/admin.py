@@ -1,0 +1,246 @@
+"""Money as staff see it (to look at, never to write), and what decides whether power may flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import staff
+from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, instant
+from accounts.models import Property, Room
+from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yuan_column
+from accounts.window import AskingAdmin, ScopedAdmin
+from billing import holds
+from billing.hanging_admin import InstallationAdmin
+from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
+
+__all__ = ["InstallationAdmin"]
+SHOWN_AT_ONCE = 100  # movements on a purse's page; all of them are in the journal
+
+KINDS = {
+    "counter": _("counter recharge"),
+    "counter_correction": _("correction of a counter recharge"),
+    "from_suspense": _("out of suspense"),
+    "recharge": _("recharge"),
+    "suspense": _("into suspense"),
+    "refund": _("refund"),
+    "top_up_landed": _("landed in the meter"),
+    "top_up_cancelled": _("came back from a cancelled top-up"),
+}
+
+
+@admin.display(description=_("kind"), ordering="kind")
+def kind_in_words(entry: JournalEntry) -> str:
+    return str(KINDS.get(entry.kind, entry.kind))
+
+
+@admin.display(description=_("available"))
+def available(purse: Purse) -> str:
+    return staff.yuan(purse.available_fen())
+
+
+@admin.display(description=_("movements"))
+def movements(purse: Purse) -> str:
+    """The newest movements of a purse's accounts, and the way to all of them."""
+    moved = Transfer.objects.filter(Q(debit__purse=purse) | Q(credit__purse=purse))
+    newest = moved.select_related("entry__actor", "debit", "credit").order_by("-entry_id", "-line")[:SHOWN_AT_ONCE]
+    heads = [_("when"), _("what"), _("from account"), _("to account"), _("amount"), _("by"), _("reason")]
+    link = f"{reverse('admin:billing_journalentry_changelist')}?purse={purse.pk}"
+    return format_html('{}<p><a href="{}">{}</a></p>', table(heads, map(_line, newest)), link, gettext("Whole journal"))
+
+
+def _line(transfer: Transfer) -> tuple[object, ...]:
+    entry = transfer.entry
+    return (
+        timezone.localtime(entry.happened_at).strftime("%Y-%m-%d %H:%M"),
+        kind_in_words(entry),
+        transfer.debit.get_kind_display(),
+        transfer.credit.get_kind_display(),
+        staff.yuan(transfer.amount_fen),
+        entry.actor or "",
+        entry.reason,
+    )
+
+
+@admin.register(Purse)
+class PurseAdmin(ScopedAdmin[Purse]):
+    related = ("tenancy__room__building", "property")
+    columns = (
+        *(available, yuan_column("paid_fen", label=_("paid money")), yuan_column("subsidy_fen", label=_("subsidy"))),
+        yuan_column("in_transit_fen", label=_("on its way to a meter")),
+        yuan_column("in_meter_fen", label=_("bought into meters")),
+    )
+    fields = ("tenancy", "property", *columns, movements)
+    list_display = ("__str__", *columns, "property")
+    list_filter = (PropertyFilter,)
+    search_fields = ("tenancy__room__number", "tenancy__members__user__name", "tenancy__members__user__phone")
+    search_help_text = _("Room, name or phone number")
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(ScopedAdmin[LedgerAccount]):
+    """Purses' accounts, and a property's own; those that several properties share are the operator's to see."""
+
+    related = ("purse__tenancy__room__building", "purse__property")
+    fields = ("kind", "ref", "purse")
+    list_display = ("__str__", "kind", "ref", "purse")
+    list_filter = (PropertyFilter, "kind")
+    search_fields = ("ref", "purse__tenancy__room__number")
+
+    def in_places(self, rows: QuerySet[LedgerAccount], places: QuerySet[Property]) -> QuerySet[LedgerAccount]:
+        own = [f"property:{pk}" for pk in places.values_list("pk", flat=True)]
+        return rows.filter(Q(purse__property__in=places) | Q(purse__isnull=True, ref__in=own))
+
+
+class PurseFilter(admin.SimpleListFilter):
+    """Reached from a purse's page; offers nothing by itself."""
+
+    title = _("purse")
+    parameter_name = "purse"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        return [("", "")]  # without an entry the admin would not look at the address
+
+    def has_output(self) -> bool:
+        return False
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[JournalEntry]) -> QuerySet[JournalEntry]:
+        chosen = self.value()
+        if not chosen or not chosen.isdecimal() or len(chosen) > 18:
+            return queryset
+        purse = Q(debit__purse=int(chosen)) | Q(credit__purse=int(chosen))
+        return queryset.filter(Exists(Transfer.objects.filter(purse, entry=OuterRef("pk"))))
+
+
+@admin.display(description=_("amount"))
+def amount_of_transfer(transfer: Transfer) -> str:
+    return staff.yuan(transfer.amount_fen)
+
+
+class TransfersInline(RowsInline):
+    model = Transfer
+    ordering = ("line",)
+    fields = readonly_fields = ("line", "debit", "credit", amount_of_transfer)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
+        return super().get_queryset(request).select_related("debit", "credit")
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(ScopedAdmin[JournalEntry]):
+    related = ("property", "actor")
+    fields = (kind_in_words, "property", "happened_at", "posted_at", "actor", "reason", "key", "digest", "trace")
+    list_display = ("happened_at", kind_in_words, "key", "actor", "reason", "property")
+    list_filter = (PropertyFilter, PurseFilter)
+    search_fields = ("key", "trace", "reason")
+    inlines = (TransfersInline,)
+
+
+@admin.register(CutHold)
+class CutHoldAdmin(ScopedAdmin[CutHold]):
+    property_path = "purse__property"
+    related = ("purse__tenancy__room__building", "purse__property")
+    fields = ("purse", "reason", "expires_at", "key")
+    list_display = ("purse", "reason", "expires_at")
+    list_filter = (PropertyFilter,)
+    search_fields = ("key",)
+
+
+@admin.register(SupplyPolicy)
+class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
+    may_add = may_change = staff.MANAGERS
+    fixed = ("property",)
+    related = ("property", "recorded_by")
+    fields = ("property", "legal_basis", "notice", "recorded_at", "recorded_by")
+    readonly_fields = ("recorded_at", "recorded_by")
+    autocomplete_fields = ("property",)
+    list_display = ("property", "legal_basis", "recorded_at", "recorded_by")
+    search_fields = ("property__name",)
+
+    def save_model(self, request: HttpRequest, obj: SupplyPolicy, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        obj.recorded_at, obj.recorded_by = timezone.now(), staff.who(request)
+        super().save_model(request, obj, form, change)
+
+
+class HoldForm(DeskForm):
+    room = forms.ModelChoiceField(Room.objects.none(), label=_("Room"))
+    position = forms.ChoiceField(label=_("Power"), choices=StaffHold.Position.choices, widget=forms.RadioSelect)
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=255,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("The tenant reads this."),
+    )
+    until = instant(label=_("Until"), required=False, help_text=_("Blank: until somebody lifts it."))
+
+    def prepare(self) -> None:
+        rooms = Room.objects.filter(property__in=staff.places_where(self.request, staff.DESK))
+        self.offer("room", rooms.select_related("building"), like=StaffHold.room.field)
+
+
+def _hold(request: HttpRequest, answers: Answers) -> Added:
+    hold = holds.hold_room(
+        room=answers["room"],
+        position=answers["position"],
+        reason=answers["reason"],
+        by=staff.who(request),
+        until=answers["until"],
+        now=timezone.now(),
+        trace=request.META["TRACE_ID"],
+    )
+    return Added(hold, hold.get_position_display())
+
+
+def _lift(request: HttpRequest, hold: StaffHold, answers: Answers) -> str:
+    """A room has one standing hold; one that was lifted must not take its successor with it."""
+    standing = StaffHold.objects.filter(pk=hold.pk, lifted_at__isnull=True)
+    by, now, trace = staff.who(request), timezone.now(), request.META["TRACE_ID"]
+    if not standing.exists() or not holds.lift_hold(room=hold.room, by=by, now=now, trace=trace):
+        raise holds.HoldRefused(gettext("It was lifted before."))
+    return gettext("Lifted. Money decides again.")
+
+
+def _held(hold: StaffHold) -> Facts:
+    return [(_("room"), hold.room), (_("power"), hold.get_position_display()), (_("reason"), hold.reason)]
+
+
+class LiftedFilter(StandingFilter):
+    field = "lifted_at"
+
+
+@admin.register(StaffHold)
+class StaffHoldAdmin(AskingAdmin[StaffHold]):
+    may_add = staff.DESK
+    related = ("room__building", "property", "placed_by", "lifted_by")
+    fields = ("room", "position", "reason", "placed_at", "placed_by", "until_at", "lifted_at", "lifted_by")
+    list_display = ("room", "position", "reason", "placed_at", "placed_by", "until_at", "lifted_at", "property")
+    list_filter = (PropertyFilter, LiftedFilter, "position")
+    search_fields = ("room__number", "reason")
+    adding = Adding(
+        title=_("Hold power on or off"),
+        button=_("Hold"),
+        does=_hold,
+        form=HoldForm,
+        refusals=(holds.HoldRefused,),
+        explanation=_("Stronger than money: a recharge does not end it. The tenant is told the reason."),
+    )
+    deeds = (
+        Deed(
+            name="lift",
+            label=_("Lift the hold"),
+            roles=staff.DESK,
+            does=_lift,
+            refusals=(holds.HoldRefused,),
+            facts=_held,
+            fits=lambda hold: hold.lifted_at is None,
+        ),
+    )

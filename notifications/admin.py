@@ -1,0 +1,115 @@
+"""The work list, and what was told to tenants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import staff
+from accounts.deeds import Answers, Deed, DeskForm, Facts, Refused, Text
+from accounts.panes import PropertyFilter, laid_out
+from accounts.window import ScopedAdmin
+from notifications import worklist
+from notifications.models import Message, WorkItem
+
+
+@admin.register(Message)
+class MessageAdmin(ScopedAdmin[Message]):
+    related = ("tenancy__room__building", "property")
+    fields = ("tenancy", "kind", "state", laid_out("context", label=_("context")), "left_at", "withdrawn_at", "key")
+    list_display = ("left_at", "kind", "tenancy", "state", "property")
+    list_filter = (PropertyFilter, "state")
+    search_fields = ("tenancy__room__number", "kind", "key")
+
+
+class ResolutionForm(DeskForm):
+    reason = forms.CharField(
+        label=_("What was done"), max_length=255, widget=forms.TextInput(attrs={"class": "vTextField"})
+    )
+
+
+def _resolve(request: HttpRequest, item: WorkItem, answers: Answers) -> str:
+    by, now = staff.who(request), timezone.now()
+    if not worklist.resolve(key=item.key, by=by, resolution=answers["reason"], now=now):
+        raise Refused(gettext("It was resolved before."))
+    return gettext("Resolved.")
+
+
+# What floors raise, in the words of the property's staff (a kind that is not here is shown as it is).
+KINDS = {
+    "meter_does_not_answer": _("Meter does not answer"),
+    "unknown_meter": _("Unknown meter reports"),
+    "bad_frame": _("Unreadable report of a meter"),
+    "top_up_stuck": _("Top-up is stuck"),
+    "top_up_not_settled": _("Top-up cannot be settled"),
+    "debt_without_basis": _("Debt, and no legal basis for a cut"),
+    "payment_in_suspense": _("Payment in suspense"),
+    "refund_made_outside": _("Refund made at the provider"),
+    "event_for_somebody_else": _("Callback for another merchant"),
+    "event_unreadable": _("Unreadable callback"),
+    "event_not_done": _("Callback could not be carried out"),
+    "shipping_not_accepted": _("Shipping information was not accepted"),
+    "certificates_not_fetched": _("Platform certificates cannot be fetched"),
+}
+
+
+@admin.display(description=_("kind"), ordering="kind")
+def kind_in_words(item: WorkItem) -> str:
+    return str(KINDS.get(item.kind, item.kind))
+
+
+@admin.display(description=_("about"))
+def in_short(item: WorkItem) -> str:
+    """What tells one item from another, in one line; the rest stands on its page."""
+    told = [str(item.detail[name]) for name in ("meter", "why", "reason") if item.detail.get(name)]
+    fen = next((value for name, value in item.detail.items() if name.endswith("_fen")), None)
+    return ", ".join([*told, staff.yuan(fen)] if isinstance(fen, int) else told)[:120]
+
+
+class KindFilter(admin.SimpleListFilter):
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Text]]:
+        return list(KINDS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() in KINDS else queryset
+
+
+def _item(item: WorkItem) -> Facts:
+    return [(kind_in_words(item), in_short(item))]
+
+
+@admin.register(WorkItem)
+class WorkItemAdmin(ScopedAdmin[WorkItem]):
+    """What belongs to no property is the operator's to see."""
+
+    related = ("property", "resolved_by")
+    ordering = ("state", "-last_raised_at")  # "open" comes before "resolved"
+    fields = (
+        *(kind_in_words, "property", laid_out("detail", label=_("detail")), "times", "raised_at", "last_raised_at"),
+        *("state", "resolved_at", "resolved_by", "resolution", "key", "trace"),
+    )
+    list_display = (kind_in_words, in_short, "state", "times", "last_raised_at", "property", "resolved_by")
+    list_filter = (PropertyFilter, "state", KindFilter)
+    search_fields = ("key", "kind", "trace")
+    deeds = (
+        Deed(
+            name="resolve",
+            label=_("Resolve"),
+            roles=staff.EVERYBODY,
+            does=_resolve,
+            form=ResolutionForm,
+            refusals=(Refused,),
+            facts=_item,
+            fits=lambda item: item.state == WorkItem.State.OPEN,
+        ),
+    )

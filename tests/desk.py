@@ -1,0 +1,153 @@
+"""The property's staff, logged in to the admin, and one of everything that they can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import invitations
+from accounts.models import Building, Property, Room, StaffRole, User
+from billing import holds, prepaid
+from billing.models import CutHold, JournalEntry, LedgerAccount
+from meters.models import Command, Installation, Level, MeterEvent, TopUp
+from notifications import outbox, worklist
+from notifications.models import Message, WorkItem
+from payments import counter
+from payments.models import (
+    MerchantProperty,
+    Payment,
+    ProviderEvent,
+    ProviderKey,
+    RechargeLimits,
+    Refund,
+    ShippingNotice,
+)
+from tests import makers
+
+
+def staff_of(place: Property, role: str = "manager", **kwargs: Any) -> User:
+    user = makers.a_user(is_staff=True, name=f"{role} of {place.name}", **kwargs)
+    StaffRole.objects.create(user=user, property=place, role=role)
+    return user
+
+
+def at_work(user: User) -> Client:
+    client = Client(headers={"accept-language": "en"})  # the catalogue of Chinese has tests of its own
+    client.force_login(user)
+    return client
+
+
+def address(row: Model | type[Model], page: str, **query: Any) -> str:
+    meta = row._meta
+    args = [row.pk] if isinstance(row, Model) and page in {"change", "history", "delete"} else []
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=args, query=query)
+
+
+def do(client: Client, deed: str, rows: Iterable[Model], **answers: Any) -> Any:
+    """What the page between the button and the deed sends when it is filled in."""
+    rows = list(rows)
+    data = {"action": deed, "_selected_action": [row.pk for row in rows], "_answered": "1"} | answers
+    return client.post(address(rows[0], "changelist"), data, follow=True)
+
+
+def told(response: Any) -> str:
+    """The messages on a page."""
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+def no_rows(prefix: str) -> dict[str, str]:
+    """What a page with a list below its form sends along."""
+    return {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+
+
+def windows() -> dict[type[Model], admin.ModelAdmin[Any]]:
+    ours = {"accounts", "billing", "meters", "notifications", "payments"}
+    return {model: window for model, window in admin.site._registry.items() if model._meta.app_label in ours}
+
+
+def a_suspended_payment(place: Property | None, *, merchant, **kwargs: Any) -> Payment:
+    now, n = timezone.now(), Payment.objects.count()
+    return Payment.objects.create(
+        **{
+            "merchant": merchant,
+            "property": place,
+            "provider_transaction": f"42{merchant.pk:08d}{n:08d}",
+            "number": f"N{n}",
+            "amount_fen": 5000,
+            "paid_at": now,
+            "found_at": now,
+            "found_by": "callback",
+            "state": "suspended",
+            "suspicion": "unknown_order",
+            "trace": "t",
+        }
+        | kwargs
+    )
+
+
+def one_of_everything(place: Property) -> dict[type[Model], Model]:
+    """A row of every table that the admin shows, all of one property."""
+    now, name = timezone.now(), place.name
+    clerk = staff_of(place, "service")
+    building = Building.objects.create(property=place, name=f"{name} tower")
+    room = Room.objects.create(building=building, number=f"{name} 101")
+    tenant = makers.a_user(name=f"tenant of {name}", phone=f"138{place.pk:08d}")
+    tenancy = makers.a_tenancy(room=room, holder=tenant)
+    meter = makers.a_meter(room=room, held_by="meter", purchase_count=0)
+    purse = prepaid.purse_of(tenancy)
+    receipt = counter.take_cash(
+        purse=purse, amount_fen=5000, by=clerk, form_key=f"{place.pk}", meter=None, note="", trace="t", now=now
+    )
+    merchant = makers.a_merchant(place=place, name=f"merchant of {name}")
+    attempt = makers.an_attempt(order=makers.an_order(purse=purse, user=tenant), merchant=merchant)
+    payment = a_suspended_payment(place, merchant=merchant)
+    outbox.leave(
+        key=f"m{place.pk}", kind="x", tenancy_id=tenancy.pk, property_id=place.pk, context={"of": name}, now=now
+    )
+    worklist.raise_item(key=f"w{place.pk}", kind="x", property_id=place.pk, detail={"why": name}, trace="", now=now)
+    hold = holds.hold_room(room=room, position="open", reason=f"works at {name}", by=clerk, until=None, now=now)
+    rows: list[Any] = [
+        *(place, building, room, tenancy, tenancy.members.get(), clerk.staff_roles.get(), tenant),
+        invitations.invite(tenancy=tenancy, role="sharer", phone="", by=clerk, now=now).invitation,
+        *(meter, meter.model, Installation.objects.get(meter=meter), Level.objects.get(meter=meter, kind="relay")),
+        *(Command.objects.filter(meter=meter).first(), TopUp.objects.get(meter=meter)),
+        MeterEvent.objects.create(
+            meter=meter, property=place, message_id=f"{place.pk}", kind="cover", happened_at=now, received_at=now
+        ),
+        *(purse, hold, makers.a_policy(place), JournalEntry.objects.get(key=f"counter:{receipt.pk}")),
+        LedgerAccount.objects.filter(purse=purse).first(),
+        CutHold.objects.create(purse=purse, key=f"c{place.pk}", reason="x", expires_at=now + timedelta(hours=1)),
+        *(merchant, MerchantProperty.objects.get(merchant=merchant), attempt, attempt.order, payment, receipt),
+        ProviderKey.objects.create(merchant=merchant, kind="public_key", serial=f"PUB_KEY_ID_{name}", pem="PUBLIC"),
+        RechargeLimits.objects.create(property=place),
+        Refund.objects.create(
+            payment=payment,
+            property=place,
+            number=f"RF {name}",
+            amount_fen=100,
+            origin="console",
+            refunded_at=now,
+            found_at=now,
+            trace="t",
+        ),
+        ProviderEvent.objects.create(
+            merchant=merchant,
+            provider="wechat",
+            event_id=f"EV {name}",
+            is_verified=True,
+            body=b"the whole body",
+            body_sha256="0" * 64,
+            trace="t",
+            received_at=now,
+        ),
+        ShippingNotice.objects.create(payment=payment, next_try_at=now),
+        *(Message.objects.get(property=place), WorkItem.objects.get(property=place)),
+    ]
+    return {type(row): row for row in rows}
