@@ -129,10 +129,11 @@ class ScopedAdmin(admin.ModelAdmin[M]):
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return self.may(request, self.may_delete, obj)
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the list offers as a filter: a hidden column must not be guessed letter by letter."""
+        offered = {"pk", "id"} | {str(getattr(entry, "parameter_name", entry)) for entry in self.list_filter}
         name = lookup.split(LOOKUP_SEP, maxsplit=1)[0]
-        return name in {"pk", "id", *self.list_filter} and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+        return name in offered and super().lookup_allowed(lookup, value, request)
 
     # ---- forms ----
 

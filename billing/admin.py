@@ -102,16 +102,14 @@ class LedgerAccountAdmin(ScopedAdmin[LedgerAccount]):
 
 
 class PurseFilter(admin.SimpleListFilter):
-    """Reached from a purse's page; offers nothing by itself."""
+    """Reached from a purse's page, and not offered by itself."""
 
     title = _("purse")
     parameter_name = "purse"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        return [("", "")]  # without an entry the admin would not look at the address
-
-    def has_output(self) -> bool:
-        return False
+        chosen = request.GET.get("purse", "")
+        return [(chosen, gettext("this one"))] if chosen else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[JournalEntry]) -> QuerySet[JournalEntry]:
         chosen = self.value()

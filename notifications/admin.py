@@ -37,7 +37,8 @@ class ResolutionForm(DeskForm):
 
 def _resolve(request: HttpRequest, item: WorkItem, answers: Answers) -> str:
     by, now = staff.who(request), timezone.now()
-    if not worklist.resolve(key=item.key, by=by, resolution=answers["reason"], now=now):
+    standing = WorkItem.objects.select_for_update().filter(pk=item.pk, state=WorkItem.State.OPEN)
+    if not standing.exists() or not worklist.resolve(key=item.key, by=by, resolution=answers["reason"], now=now):
         raise Refused(gettext("It was resolved before."))
     return gettext("Resolved.")
 
