@@ -8,15 +8,10 @@ import sys
 
 
 def main() -> None:
+    from config.embedded.lease import ensure_database
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    if sys.argv[1:2] == ["demo"] and "--help" not in sys.argv:
-        from config.demo.surroundings import arrange
-
-        arrange(sys.argv[2:])
-    else:
-        from config.embedded.lease import ensure_database
-
-        ensure_database(sys.argv[1:])
+    ensure_database(sys.argv[1:])
 
     from django.core.management import execute_from_command_line
 
