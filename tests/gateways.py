@@ -100,6 +100,7 @@ class Wire:
         self._door = socket.create_server(("127.0.0.1", 0))
         self.url = f"mqtt://127.0.0.1:{self._door.getsockname()[1]}"
         self._passes = {"up": threading.Event(), "down": threading.Event()}
+        self.carried = {"up": bytearray(), "down": bytearray()}  # what has passed, whole
         self._lines: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -151,16 +152,16 @@ class Wire:
             for line in (gateway, server):
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._lines += [gateway, server]
-            self._begin(self._carry, gateway, server, self._passes["up"])
-            self._begin(self._carry, server, gateway, self._passes["down"])
+            self._begin(self._carry, gateway, server, "up")
+            self._begin(self._carry, server, gateway, "down")
 
-    @staticmethod
-    def _carry(source: socket.socket, target: socket.socket, passes: threading.Event) -> None:
+    def _carry(self, source: socket.socket, target: socket.socket, way: str) -> None:
         """Shutting down wakes whoever reads; closing alone would not."""
         with suppress(OSError):
             while data := source.recv(65536):
-                passes.wait()
+                self._passes[way].wait()
                 target.sendall(data)
+                self.carried[way] += data
         for line in (source, target):
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
