@@ -32,6 +32,7 @@ class Ground:
     var: Path
     is_throwaway: bool
     has_own_database: bool
+    has_own_broker: bool
 
     @property
     def folder(self) -> Path:
@@ -49,7 +50,8 @@ class Ground:
 
     def leave(self) -> None:
         """Ends the embedded servers, unless somebody else uses them too, and sees them gone."""
-        for name in ("broker", "postgres"):
+        own = {"broker": self.has_own_broker, "postgres": self.has_own_database}
+        for name in [name for name, is_own in own.items() if is_own]:
             holding.release(self.var / name, patience_s=ENDS_WITHIN_S)
 
     def keep_logs(self) -> Path:
@@ -93,9 +95,12 @@ _chosen: Ground | None = None
 
 
 def _ground(*, is_throwaway: bool) -> Ground:
-    if is_throwaway:
-        return Ground(_throwaway_folder(), is_throwaway=True, has_own_database=True)
-    return Ground(lease.var_folder().resolve(), is_throwaway=False, has_own_database=not os.environ.get("DATABASE_URL"))
+    return Ground(
+        var=_throwaway_folder() if is_throwaway else lease.var_folder().resolve(),
+        is_throwaway=is_throwaway,
+        has_own_database=is_throwaway or not os.environ.get("DATABASE_URL"),
+        has_own_broker=is_throwaway or not os.environ.get("MQTT_URL"),
+    )
 
 
 def _throwaway_folder() -> Path:

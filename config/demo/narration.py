@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, TypeVar
 
 LOOK_EVERY_S = 0.02
@@ -44,7 +44,8 @@ class Narrator:
     def tell(self, text: str = "") -> None:
         """A line beside the steps."""
         if not self._silent:
-            print(text, file=self._out, flush=True)
+            with suppress(OSError):  # the terminal may be closed; what was started has to end all the same
+                print(text, file=self._out, flush=True)
 
     def _ended(self, name: str, began: float, said: list[str], *, error: str = "") -> None:
         ms = round((time.perf_counter() - began) * 1000)
@@ -52,10 +53,9 @@ class Narrator:
         if error:
             step["error"] = error
         self.steps.append(step)
-        mark = "✗" if error else "✓"
-        self.tell(f"  {mark} {name:<62} {ms:>6} ms")
+        self.tell(f"  {'✗' if error else '✓'} {ms:>6} ms  {name}")
         for line in [*said, error] if error else said:
-            self.tell(f"      {line}")
+            self.tell(f"               {line}")
 
 
 def until(holds: Callable[[], Value | None], what: str, *, within_s: float) -> Value:

@@ -1,132 +1,230 @@
-"""A property to try things on: three buildings, sixty rooms with a tenant and a meter each. Safe to run again."""
+"""The data of the demo: one property with everything that a real one has. Written once; again, it changes nothing.
+
+The rooms of `VACANT` begin without money, so their power is off, and wait for the tenants whom the story brings.
+"""
 
 from __future__ import annotations
 
+import json
 import secrets
+import string
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from accounts.models import Building, Property, Room, Tenancy, User
+from accounts.models import Building, Member, Property, Room, StaffRole, Tenancy, User
+from billing import changes, prepaid
 from billing.models import SupplyPolicy
 from meters.models import Installation, Meter, MeterModel
-from payments.models import Merchant, MerchantProperty, ProviderKey
+from payments import counter
+from payments.models import Merchant, MerchantProperty, ProviderKey, RechargeLimits
+from sandbox import certificates
 
-CODE, NAME = "demo", "示范小区"
+CODE = "sunshine"
 BUILDINGS = ("1号楼", "2号楼", "3号楼")
 FLOORS, ROOMS_A_FLOOR = 5, 4
-STAFF = "admin"
+VACANT = "3号楼"
+VACANT_ENDINGS = ("1", "2")  # of a room's number: the first with a meter of either kind
+SERVER, METER = MeterModel.BalanceHolder.SERVER, MeterModel.BalanceHolder.METER
+MODELS = {SERVER: "DDZY-2000 远程费控", METER: "DDZY-2000C 本地费控"}
+PRICE_MICRO_FEN_PER_KWH = 56_000_000  # 0.56 yuan
+CHARACTERS = string.ascii_letters + string.digits
+FAMILY_NAMES = "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗"
+GIVEN_NAMES = ("伟", "芳", "娜", "敏", "静", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞")
 
 
-def seed(*, world: dict[str, Any], secrets_folder: Path) -> Property:
-    """Writes what is missing. The staff's password is made once and kept in `secrets_folder`."""
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One room of the demo, as it is made: where it lies, who holds its meter's money, whether somebody lives there."""
+
+    index: int
+    building: str
+    number: str
+    held_by: MeterModel.BalanceHolder
+    is_vacant: bool
+
+    @property
+    def serial(self) -> str:
+        return f"{310_000_000_000 + self.index:012d}"
+
+    @property
+    def money_fen(self) -> int:
+        """What its tenant had paid before the demo began."""
+        return 0 if self.is_vacant else 2_000 + self.index * 137 % 9_000
+
+
+def doors() -> Iterator[Door]:
+    """All rooms: 101 to 504 of each building, meters of both kinds side by side."""
+    index = 0
+    for building in BUILDINGS:
+        for floor in range(1, FLOORS + 1):
+            for n in range(1, ROOMS_A_FLOOR + 1):
+                index += 1
+                is_vacant = building == VACANT and str(n) in VACANT_ENDINGS
+                yield Door(index, building, f"{floor}{n:02d}", SERVER if n % 2 else METER, is_vacant)
+
+
+def seed(*, world: dict[str, Any], now: datetime) -> Property:
+    """Everything but the virtual meters. One transaction: half a property would be nobody's."""
     with transaction.atomic():
-        place, _new = Property.objects.get_or_create(code=CODE, defaults={"name": NAME})
-        SupplyPolicy.objects.get_or_create(
-            property=place,
-            defaults={
-                "legal_basis": "租赁合同第七条：预付电费用尽后暂停供电，充值后立即恢复。",
-                "notice": "余额不足时至少提前24小时通知。",
-                "recorded_at": timezone.now(),
-            },
-        )
-        _merchants(place, world)
-        for n, room in enumerate(_rooms(place)):
-            _home(room, n)
-    _staff(secrets_folder / "admin-password")
+        place, is_new = Property.objects.get_or_create(code=CODE, defaults={"name": "阳光花园"})
+        if is_new:
+            _people_and_meters(place, now)
+            _rules(place, now)
+        _merchants(place, world, now)
+    changes.catch_up(now=now)
+    if is_new:
+        _cash_of_before(place, now)
     return place
 
 
-def definitions(place: Property) -> list[dict[str, Any]]:
-    """What the fleet of virtual meters needs to know of each meter."""
-    meters = Meter.objects.filter(property=place).select_related("model").order_by("pk")
-    return [
-        {
-            "property": place.code,
-            "serial": meter.serial,
-            "kind": meter.model.balance_held_by,
-            "relay": "open",
-            "import_wh": 1_000_000 + meter.pk * 1000,
-            "power_w": 300,
-        }
-        for meter in meters
-    ]
-
-
-def password(secrets_folder: Path) -> str:
-    return (secrets_folder / "admin-password").read_text(encoding="ascii")
-
-
-def _rooms(place: Property) -> Iterator[Room]:
-    for name in BUILDINGS:
-        building, _new = Building.objects.get_or_create(property=place, name=name)
-        for floor in range(1, FLOORS + 1):
-            for door in range(1, ROOMS_A_FLOOR + 1):
-                yield Room.objects.get_or_create(
-                    building=building, number=f"{floor}{door:02d}", defaults={"property": place}
-                )[0]
-
-
-def _home(room: Room, n: int) -> None:
-    """Every other home has a meter that holds its own money."""
-    held_by = MeterModel.BalanceHolder.METER if n % 2 else MeterModel.BalanceHolder.SERVER
-    name = "本地费控电表（演示）" if n % 2 else "远程费控电表（演示）"
-    model, _new = MeterModel.objects.get_or_create(name=name, defaults={"balance_held_by": held_by})
-    meter, is_new = Meter.objects.get_or_create(
-        property=room.property, serial=f"2026{n + 1:08d}", defaults={"model": model}
+def administrator(password_file: Path) -> str:
+    """The password of `admin`: made once, kept in a file that only its owner reads, and true to the database."""
+    if not password_file.exists():
+        password = "".join(secrets.choice(CHARACTERS) for _ in range(16))
+        certificates.write_secret(password_file, password.encode())
+    password = password_file.read_text()
+    admin, _ = User.objects.get_or_create(
+        username="admin", defaults={"name": "管理员", "is_staff": True, "is_superuser": True}
     )
-    if is_new:
-        now = timezone.now()
-        Installation.objects.create(property=room.property, room=room, meter=meter, starts_at=now)
-        Tenancy.objects.create(property=room.property, room=room, starts_at=now)
+    if not admin.check_password(password):
+        admin.set_password(password)
+        admin.save(update_fields=["password"])
+    return password
 
 
-def _merchants(place: Property, world: dict[str, Any]) -> None:
+def virtual_meters() -> list[dict[str, Any]]:
+    """The same meters as the fleet defines them; those that are there already stay as they are."""
+    return [_virtual(door) for door in doors()]
+
+
+def _virtual(door: Door) -> dict[str, Any]:
+    common = {
+        "property": CODE,
+        "serial": door.serial,
+        "kind": door.held_by,
+        "relay": "closed" if door.money_fen else "open",
+        "import_wh": 1_000_000 + door.index * 7_919,
+        "power_w": 60 + door.index * 53 % 900,
+    }
+    if door.held_by == SERVER:
+        return common
+    return common | {
+        "order": "auto",
+        "balance_fen": door.money_fen,
+        "purchase_count": 3 if door.money_fen else 0,
+        "price_micro_fen_per_kwh": PRICE_MICRO_FEN_PER_KWH,
+    }
+
+
+def _people_and_meters(place: Property, now: datetime) -> None:
+    long_ago = now - timedelta(days=200)
+    buildings = {name: Building.objects.create(property=place, name=name) for name in BUILDINGS}
+    models = {
+        kind: MeterModel.objects.get_or_create(name=name, balance_held_by=kind)[0] for kind, name in MODELS.items()
+    }
+    for door in doors():
+        room = Room.objects.create(building=buildings[door.building], number=door.number)
+        meter = Meter.objects.create(property=place, model=models[door.held_by], serial=door.serial)
+        Installation.objects.create(property=place, room=room, meter=meter, starts_at=long_ago)
+        tenancy = Tenancy.objects.create(room=room, starts_at=now if door.is_vacant else long_ago)
+        if not door.is_vacant:
+            user = _resident(door)
+            Member.objects.create(tenancy=tenancy, user=user, role=Member.Role.HOLDER, joined_at=long_ago)
+
+
+def _resident(door: Door) -> User:
+    family = FAMILY_NAMES[door.index % len(FAMILY_NAMES)]
+    user = User(username=f"resident-{door.serial}", name=family + GIVEN_NAMES[door.index % len(GIVEN_NAMES)])
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
+def _rules(place: Property, now: datetime) -> None:
+    admin = User.objects.get(username="admin")
+    SupplyPolicy.objects.create(
+        property=place,
+        legal_basis="租赁合同第七条: 电费预付, 余额用尽后停电。",
+        notice="余额低于20元时短信提醒, 用尽前24小时再次提醒。",
+        recorded_at=now,
+        recorded_by=admin,
+    )
+    RechargeLimits.objects.create(property=place, at_least_fen=100, at_most_fen=200_000)
+    StaffRole.objects.create(user=admin, property=place, role=StaffRole.Role.MANAGER)
+
+
+def _merchants(place: Property, world: dict[str, Any], now: datetime) -> None:
+    """The sandbox's merchants, their keys by file. Written again each time: the world's folder may be another."""
     wechat, alipay = world["wechat"]["direct"], world["alipay"]["key"]
-    common = {"is_sandbox": True}
     _merchant(
         place,
-        {
-            "slug": "demo-wechat", "name": "微信支付（沙箱）", "provider": "wechat", "account": wechat["mchid"],
-            "app_id": wechat["appid"], "private_key_ref": f"file:{wechat['key_file']}",
-            "api_key_ref": f"file:{wechat['apiv3_key_file']}", "certificate_serial": wechat["serial"],
-        } | common,
-        serial=wechat["public_key_id"],
-        pem=wechat["public_key_file"],
-    )  # fmt: skip
-    _merchant(
-        place,
-        {
-            "slug": "demo-alipay", "name": "支付宝（沙箱）", "provider": "alipay", "account": alipay["seller_id"],
-            "app_id": alipay["app_id"], "private_key_ref": f"file:{alipay['app_private_key_file']}",
-        } | common,
-        serial="alipay",
-        pem=alipay["alipay_public_key_file"],
-    )  # fmt: skip
-
-
-def _merchant(place: Property, facts: dict[str, Any], *, serial: str, pem: str) -> None:
-    merchant, is_new = Merchant.objects.get_or_create(slug=facts["slug"], defaults=facts)
-    if is_new:
-        MerchantProperty.objects.create(merchant=merchant, property=place, starts_at=timezone.now())
-        ProviderKey.objects.create(
-            merchant=merchant,
-            kind=ProviderKey.Kind.PUBLIC_KEY,
-            serial=serial,
-            pem=Path(pem).read_text(encoding="ascii"),
-        )
-
-
-def _staff(kept: Path) -> None:
-    if not kept.exists():
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_urlsafe(9), encoding="ascii")
-    staff, _new = User.objects.get_or_create(
-        username=STAFF, defaults={"name": "演示管理员", "is_staff": True, "is_superuser": True}
+        "demo-wechat",
+        now,
+        name="阳光花园 微信支付 (sandbox)",
+        provider="wechat",
+        account=wechat["mchid"],
+        app_id=wechat["appid"],
+        private_key_ref=f"file:{wechat['key_file']}",
+        certificate_ref=f"file:{wechat['cert_file']}",
+        certificate_serial=wechat["serial"],
+        api_key_ref=f"file:{wechat['apiv3_key_file']}",
+        provider_key=(wechat["public_key_id"], wechat["public_key_file"]),
     )
-    if not staff.check_password(kept.read_text(encoding="ascii")):
-        staff.set_password(kept.read_text(encoding="ascii"))
-        staff.save(update_fields=["password"])
+    _merchant(
+        place,
+        "demo-alipay",
+        now,
+        name="阳光花园 支付宝 (sandbox)",
+        provider="alipay",
+        account=alipay["seller_id"],
+        app_id=alipay["app_id"],
+        private_key_ref=f"file:{alipay['app_private_key_file']}",
+        provider_key=("alipay", alipay["alipay_public_key_file"]),
+    )
+
+
+def _merchant(place: Property, slug: str, now: datetime, *, provider_key: tuple[str, str], **fields: Any) -> None:
+    merchant, _ = Merchant.objects.update_or_create(slug=slug, defaults={"is_sandbox": True} | fields)
+    MerchantProperty.objects.get_or_create(
+        merchant=merchant, property=place, ends_at=None, defaults={"starts_at": now - timedelta(days=1)}
+    )
+    serial, file = provider_key
+    ProviderKey.objects.update_or_create(
+        merchant=merchant,
+        serial=serial,
+        defaults={"kind": ProviderKey.Kind.PUBLIC_KEY, "pem": Path(file).read_text()},
+    )
+
+
+def _cash_of_before(place: Property, now: datetime) -> None:
+    """Tenants of meters whose money the server holds paid at the counter; meters that hold theirs came with it."""
+    admin = User.objects.get(username="admin")
+    for door in doors():
+        if door.money_fen and door.held_by == SERVER:
+            tenancy = Tenancy.objects.get(
+                room__property=place, room__building__name=door.building, room__number=door.number
+            )
+            counter.take_cash(
+                purse=prepaid.purse_of(tenancy),
+                amount_fen=door.money_fen,
+                by=admin,
+                form_key=f"demo-{door.serial}",
+                meter=None,
+                note="开户预存",
+                trace="",
+                now=now,
+            )
+
+
+def read_world(folder: Path) -> dict[str, Any]:
+    """The sandbox's keys, made when missing."""
+    from sandbox.keys import make_world
+
+    make_world(folder)
+    world: dict[str, Any] = json.loads((folder / "world.json").read_text())
+    return world

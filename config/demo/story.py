@@ -1,169 +1,197 @@
-"""The main job, played by a tenant's phone: power off, log in, recharge, power on. Each step with the time it took."""
+"""What is played: a tenant whose power is off pays and it comes back, once with each kind of meter.
+
+Everything goes through the product's own doors: its HTTP API from the tenant's phone, the vendors' signed callbacks,
+the broker. The database is looked at only to choose a home and, at the end, to see what became of the money.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import requests
 from django.utils import timezone
 
 from accounts import invitations
-from accounts.models import Property, Tenancy, User
-from billing import changes, prepaid
+from accounts.models import Property, Tenancy
+from billing import changes, money
+from billing.models import Purse
 from config.demo import seed
+from config.demo.narration import Narrator, until
 from config.demo.town import Town
 from meters.models import Meter, TopUp
-from sandbox.fleet import FleetClient
+from payments.models import Payment, ShippingNotice
+from sandbox.fleet.client import FleetClient
 from sandbox.phone import Phone
 
+AMOUNT, AMOUNT_FEN = "50.00", 5000
 WITHIN_S = 30.0
-POLL_S = 0.01
-
-
-class DidNotHappen(Exception):
-    """Something that the story waits for did not come about in time."""
+ALL_OF_IT_WH = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened (or did not), and how long it took."""
+class Cast:
+    """Who plays: with which vendor they pay, and who holds the money of their meter."""
 
-    name: str
-    ok: bool
-    ms: int
-    error: str = ""
+    provider: str
+    vendor_name: str
+    held_by: str
 
-    def as_json(self) -> dict[str, Any]:
-        facts = {"name": self.name, "ok": self.ok, "ms": self.ms}
-        return facts | ({"error": self.error} if self.error else {})
+    @property
+    def channel(self) -> str:
+        return f"{self.provider}_mini"
 
 
-@dataclass(slots=True)
+WECHAT = Cast("wechat", "WeChat Pay 微信支付", seed.SERVER)
+ALIPAY = Cast("alipay", "Alipay 支付宝", seed.METER)
+
+
 class Story:
-    """Plays and takes notes. `tell` is called with each step; the first that fails ends the chapter it is in."""
+    def __init__(self, town: Town, fleet: FleetClient, place: Property, narrator: Narrator) -> None:
+        self.town, self.fleet, self.place = town, fleet, place
+        self.step, self.tell = narrator.step, narrator.tell
 
-    town: Town
-    place: Property
-    tell: Callable[[Step], None]
-    steps: list[Step] = field(default_factory=list)
+    def play(self, cast: Cast) -> None:
+        """One tenant's recharge, from the login to the light. Raises StepFailed."""
+        held = "the server holds the money" if cast.held_by == seed.SERVER else "the meter holds its own money"
+        with self.step(f"{cast.provider}: a home is found whose power is off") as said:
+            tenancy, meter = self._dark_home(cast)
+            invited = invitations.invite(tenancy=tenancy, role="holder", phone="", by=None, now=timezone.now())
+            said(f"{tenancy.room}, meter {meter.serial} ({held}), invitation code {invited.code}")
+        at = self.town.at
+        with Phone(at.web, wechat_url=at.wechat, alipay_url=at.alipay) as phone:
+            self._come_in(cast, phone, invited.code)
+            number = self._recharge(cast, phone, tenancy)
+            self._see_it_arrive(cast, phone, tenancy, meter, number)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        except Exception as error:
-            self._note(Step(name, ok=False, ms=_ms_since(began), error=f"{type(error).__name__}: {error}"[:300]))
-            raise
-        self._note(Step(name, ok=True, ms=_ms_since(began)))
+    # ---- the tenant ----
 
-    def _note(self, step: Step) -> None:
-        self.steps.append(step)
-        self.tell(step)
+    def _come_in(self, cast: Cast, phone: Phone, code: str) -> None:
+        with self.step(f"{cast.provider}: the tenant logs in through the mini-program API"):
+            log_in = phone.log_in_wechat if cast.provider == "wechat" else phone.log_in_alipay
+            log_in()
+        with self.step(f"{cast.provider}: joins the home by the code that staff printed"):
+            phone.bind(invitation=code)
+        with self.step(f"{cast.provider}: sees that the power is off, and why") as said:
+            home = until(lambda: _if(_home(phone), relay="open"), "the tenant sees it", within_s=WITHIN_S)
+            said(f"{home['power']['why']} {home['power']['how_to_restore']}")
 
-    def play(self) -> bool:
-        """Both chapters; True when every step went well."""
-        for provider, held_by in (("wechat", "server"), ("alipay", "meter")):
-            with suppress(Exception):  # the failing step has been told, with its error; the other chapter plays
-                self._recharge(provider, held_by)
-        return all(step.ok for step in self.steps)
+    def _recharge(self, cast: Cast, phone: Phone, tenancy: Tenancy) -> str:
+        with self.step(f"{cast.provider}: orders a recharge of {AMOUNT} yuan") as said:
+            order = phone.recharge(tenancy.pk, AMOUNT, cast.channel)
+            number = str(order["number"])
+            said(f"order {number}")
+        with self.step(f"{cast.provider}: pays with {cast.vendor_name}"):
+            phone.pay(order)
+        return number
 
-    def _recharge(self, provider: str, held_by: str) -> None:
-        who = "WeChat" if provider == "wechat" else "Alipay"
-        phone = Phone(self.town.web_url, wechat_url=self.town.wechat_url, alipay_url=self.town.alipay_url)
-        with phone, FleetClient(self.town.fleet_url) as fleet:
-            with self.step(f"{who}: the power of a home is off"):
-                home, meter = self._home_in_the_dark(fleet, held_by)
-                count = fleet.state(self.place.code, meter.serial)["purchase_count"] if held_by == "meter" else None
-            with self.step(f"{who}: its tenant logs in"):
-                (phone.log_in_wechat if provider == "wechat" else phone.log_in_alipay)()
-            with self.step(f"{who}: joins the home by the code that staff printed"):
-                self._invite(phone, home)
-            with self.step(f"{who}: orders a recharge of 50.00 yuan"):
-                order = phone.recharge(home.pk, "50.00", f"{provider}_mini")
-            with self.step(f"{who}: pays; the signed callback arrives and the purse is credited"):
-                phone.pay(order)
-                self._until(lambda: phone.order(order["number"])["state"] == "paid", "the order is paid")
-            with self.step(
-                f"{who}: {'the top-up lands in the meter and ' if count is not None else ''}the relay closes"
-            ):
-                fleet.wait(self.place.code, meter.serial, lambda state: state["relay"] == "closed", timeout_s=WITHIN_S)
-                self._check_count(fleet, meter, count)
-            with self.step(f"{who}: the tenant sees it"):
-                self._until(lambda: self._relay_seen(phone, home) == "closed", "the tenant sees the power back")
+    def _see_it_arrive(self, cast: Cast, phone: Phone, tenancy: Tenancy, meter: Meter, number: str) -> None:
+        with self.step(f"{cast.provider}: the signed callback arrives, the purse is credited") as said:
+            phone.wait_for(number, timeout_s=WITHIN_S)
+            payment = Payment.objects.get(order__number=number)
+            said(f"transaction {payment.provider_transaction}, found by {payment.found_by}, trace {payment.trace}")
+        if cast.held_by == seed.METER:
+            self._see_it_land(cast, payment, meter)
+        with self.step(f"{cast.provider}: the meter closes its relay") as said:
+            state = self.fleet.wait(seed.CODE, meter.serial, lambda s: s["relay"] == "closed", timeout_s=WITHIN_S)
+            said(self._how_quick(cast, payment, state))
+        with self.step(f"{cast.provider}: the tenant sees the money and that the power is on") as said:
+            field = "in_meter" if cast.held_by == seed.METER else "available"
+            home = until(lambda: _settled(_home(phone)), "the tenant sees it", within_s=WITHIN_S)
+            said(f"balance ¥{home['balance'][field]['yuan']}, relay {home['power']['relay']}")
+        self._see_the_books(cast, tenancy)
+        if cast.provider == "wechat":
+            self._see_it_shipped(payment)
 
-    def _home_in_the_dark(self, fleet: FleetClient, held_by: str) -> tuple[Tenancy, Meter]:
-        """A home that nobody has recharged yet; when all have power, one that uses up what it has."""
-        meters = Meter.objects.filter(property=self.place, model__balance_held_by=held_by).order_by("pk")
-        dark = meters.filter(installations__room__tenancies__purse__isnull=True).first()
-        meter = dark or self._used_up(fleet, meters.order_by("?")[0])
-        home = Tenancy.objects.get(room__installations__meter=meter, ends_at=None)
-        changes.catch_up(now=timezone.now())
-        self._until(lambda: self._is_dark(fleet, meter), "the relay is open")
-        return home, meter
+    # ---- what became of it ----
 
-    def _used_up(self, fleet: FleetClient, meter: Meter) -> Meter:
-        """Until consumption is priced, a home whose money the server holds is emptied by the ledger."""
-        home = Tenancy.objects.get(room__installations__meter=meter, ends_at=None)
-        if meter.holds_money():
-            state = fleet.state(self.place.code, meter.serial)
-            fleet.consume(self.place.code, meter.serial, _wh_for(state))
-            return meter
+    def _see_it_land(self, cast: Cast, payment: Payment, meter: Meter) -> None:
+        with self.step(f"{cast.provider}: the top-up lands in the meter, which counts it") as said:
+            ours = TopUp.objects.filter(meter=meter, trace=payment.trace)
+            landed = until(lambda: ours.filter(state=TopUp.State.LANDED).first(), "it landed", within_s=WITHIN_S)
+            state = self.fleet.state(seed.CODE, meter.serial)
+            if state["applied"].get(str(landed.number)) != 1:
+                raise AssertionError(f"the meter applied top-up {landed.number} not once: {state['applied']}")
+            said(f"purchase number {landed.number}, the meter shows ¥{money.to_yuan(state['balance_fen'])}")
+
+    def _see_the_books(self, cast: Cast, tenancy: Tenancy) -> None:
+        with self.step(f"{cast.provider}: the ledger says where each fen is") as said:
+            wanted = (0, AMOUNT_FEN) if cast.held_by == seed.METER else (AMOUNT_FEN, 0)
+            purse = until(lambda: _holding(tenancy, wanted), f"{wanted} fen are in purse and meter", within_s=WITHIN_S)
+            paid, in_meter = money.to_yuan(purse.paid_fen), money.to_yuan(purse.in_meter_fen)
+            said(f"in the purse ¥{paid}, bought into the meter ¥{in_meter}, nothing in transit")
+
+    def _see_it_shipped(self, payment: Payment) -> None:
+        with self.step("wechat: WeChat is told that it was delivered 发货信息, or it would keep the money"):
+            done = ShippingNotice.objects.filter(payment=payment, state=ShippingNotice.State.DONE)
+            until(done.exists, "WeChat took the notice", within_s=WITHIN_S)
+
+    def _how_quick(self, cast: Cast, payment: Payment, state: dict[str, Any]) -> str:
+        """From the instant at which the vendor sent its callback to the one at which the relay moved."""
+        url = self.town.at.wechat if cast.provider == "wechat" else self.town.at.alipay
+        with requests.Session() as http:
+            http.trust_env = False
+            answer = http.get(f"{url}/sandbox/callbacks", params={"out_trade_no": payment.number}, timeout=5).json()
+        sent = min(one["sent_at"] for callback in answer["callbacks"] for one in callback["tries"])
+        moved = datetime.fromisoformat(state["relay_moves"][-1]["at"])
+        ms = (moved - datetime.fromtimestamp(sent, UTC)).total_seconds() * 1000
+        return f"{ms:.0f} ms after the vendor sent its callback"
+
+    # ---- a home whose power is off ----
+
+    def _dark_home(self, cast: Cast) -> tuple[Tenancy, Meter]:
+        """One of the rooms that the demo plays in; when all of them have power, it goes out in one."""
+        candidates = self._candidates(cast)
+        for tenancy, meter in candidates:
+            state = self.fleet.state(seed.CODE, meter.serial)
+            if state["relay"] == "open" and not tenancy.members.exists() and not _has_money(tenancy):
+                return tenancy, meter
+        tenancy, meter = candidates[0]
+        return self._next_tenant(tenancy, meter), meter
+
+    def _candidates(self, cast: Cast) -> list[tuple[Tenancy, Meter]]:
+        open_ones = Tenancy.objects.filter(
+            property=self.place, room__building__name=seed.VACANT, ends_at=None
+        ).select_related("room__building")
+        found = []
+        for tenancy in open_ones.order_by("starts_at", "pk"):
+            meter = Meter.objects.get(installations__room=tenancy.room, installations__ends_at=None)
+            if tenancy.room.number.endswith(seed.VACANT_ENDINGS) and meter.model.balance_held_by == cast.held_by:
+                found.append((tenancy, meter))
+        return found
+
+    def _next_tenant(self, former: Tenancy, meter: Meter) -> Tenancy:
+        """The former tenant moves out, having used up what is in the meter, and the next one starts from nothing."""
         now = timezone.now()
-        purse = prepaid.purse_of(home)
-        prepaid.take_back(
-            key=f"demo:{now.isoformat()}",
-            kind="demo_used_up",
-            purse_id=purse.pk,
-            amount_fen=max(purse.available_fen(), 1),
-            target=prepaid.Source("clearing", "merchant:demo-wechat"),
-            happened_at=now,
-            trace="demo",
-            actor_id=None,
-            reason="the demo uses it up",
-            now=now,
-        )
-        return meter
-
-    def _is_dark(self, fleet: FleetClient, meter: Meter) -> bool:
-        is_open = fleet.state(self.place.code, meter.serial)["relay"] == "open"
-        return is_open and Meter.objects.get(pk=meter.pk).relay == "open"
-
-    def _invite(self, phone: Phone, home: Tenancy) -> None:
-        staff = User.objects.get(username=seed.STAFF)
-        invited = invitations.invite(tenancy=home, role="holder", phone="", by=staff, now=timezone.now())
-        phone.bind(invitation=invited.code)
-
-    def _check_count(self, fleet: FleetClient, meter: Meter, before: int | None) -> None:
-        if before is None:
-            return
-        state = fleet.state(self.place.code, meter.serial)
-        if state["purchase_count"] != before + 1:
-            raise DidNotHappen(f"the meter's count went from {before} to {state['purchase_count']}")
-        settled = TopUp.objects.filter(meter=meter, state="landed", settled_at__isnull=False)
-        self._until(lambda: settled.count() == state["purchase_count"], "the ledger has it in the meter")
-
-    @staticmethod
-    def _relay_seen(phone: Phone, home: Tenancy) -> str:
-        return next(str(one["power"]["relay"]) for one in phone.homes()["homes"] if one["id"] == home.pk)
-
-    @staticmethod
-    def _until(happened: Callable[[], bool], what: str) -> None:
-        over = time.monotonic() + WITHIN_S
-        while not happened():
-            if time.monotonic() > over:
-                raise DidNotHappen(f"not within {WITHIN_S:.0f} s: {what}")
-            time.sleep(POLL_S)
+        former.ends_at = now
+        former.save(update_fields=["ends_at"])
+        tenancy = Tenancy.objects.create(room=former.room, starts_at=now)
+        changes.catch_up(now=now)
+        if meter.holds_money():
+            self.fleet.consume(seed.CODE, meter.serial, ALL_OF_IT_WH)
+        self.fleet.wait(seed.CODE, meter.serial, lambda s: s["relay"] == "open", timeout_s=WITHIN_S)
+        return tenancy
 
 
-def _wh_for(state: dict[str, Any]) -> int:
-    """More than the money in this meter pays for."""
-    price = state["price_micro_fen_per_kwh"] or 1
-    return int(state["balance_fen"] * 1_000_000 * 1000 // price) + 1000
+def _home(phone: Phone) -> dict[str, Any]:
+    (home,) = phone.homes()["homes"]
+    return dict(home)
 
 
-def _ms_since(began: float) -> int:
-    return round((time.perf_counter() - began) * 1000)
+def _if(home: dict[str, Any], *, relay: str) -> dict[str, Any] | None:
+    return home if home["power"]["relay"] == relay else None
+
+
+def _settled(home: dict[str, Any]) -> dict[str, Any] | None:
+    return home if home["power"]["relay"] == "closed" and not home["balance"]["in_transit"]["fen"] else None
+
+
+def _has_money(tenancy: Tenancy) -> bool:
+    purse = Purse.objects.filter(tenancy=tenancy).first()
+    return purse is not None and (purse.available_fen() > 0 or purse.in_transit_fen > 0)
+
+
+def _holding(tenancy: Tenancy, wanted: tuple[int, int]) -> Purse | None:
+    purse = Purse.objects.get(tenancy=tenancy)
+    return purse if (purse.paid_fen, purse.in_meter_fen, purse.in_transit_fen) == (*wanted, 0) else None

@@ -1,113 +1,180 @@
-"""The processes of a demo: the product's own, started as an operator starts them, and the outside world in its box."""
+"""The processes of the demo: the product's own as an operator would start them, the vendors and sixty meters."""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import requests
-from django.conf import settings
+from django.utils import timezone
 
-from config.demo.surroundings import demo_folder
+from config.demo.ground import Ground
+from config.demo.narration import until
+from config.embedded.broker import choose_port, is_free
 from config.embedded.children import end, spawn
+from config.embedded.lease import BASE_DIR
 
-PATIENCE_S = 60.0
-WEB = [
-    "-m",
-    "gunicorn",
-    "config.wsgi",
-    "--workers",
-    "2",
-    "--threads",
-    "4",
-    "--no-control-socket",
-    "--log-level",
-    "warning",
-]
+START_S = 60.0
+PATIENCE_S = 10.0
+SPEED = "60"  # callbacks that were refused come again after a second and not after a minute
+HOST = "127.0.0.1"
+WEB_PORT = 8000  # where people look first
+REPORT_EVERY_S = "60"
+UNAUTHORIZED = 401
+LAST = ("gateway", "chaser", "queue")  # they hear the meters' goodbyes, and finish what is under way
 
 
-class NotAtWork(Exception):
-    """A process did not come up; the message names it and its log."""
+class Addresses(NamedTuple):
+    """Of what listens. They stay the same over restarts: a callback address is given to the vendor with each order."""
+
+    web: str
+    wechat: str
+    alipay: str
+    fleet: str
 
 
 class Town:
-    """Starts everything, and ends everything. Use from the main thread: children end with the thread that made them."""
+    """Starts processes and ends all of them. To be used from the main thread: children end with their thread."""
 
-    def __init__(self) -> None:
-        self.folder = demo_folder()
-        self.logs = self.folder / "logs"
-        self.wechat_url = settings.WECHAT_PAY_URL
-        self.alipay_url = settings.ALIPAY_GATEWAY_URL.removesuffix("/gateway.do")
-        self.fleet_url = os.environ["METERPAY_DEMO_FLEET_URL"]
-        self.web_url = settings.PUBLIC_URL
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._log_began: dict[str, int] = {}
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        ground.logs.mkdir(parents=True, exist_ok=True)
+        self.at = Addresses(*(f"http://{HOST}:{_port(ground, name)}" for name in Addresses._fields))
+        self.world_folder = ground.folder / "world"
+        self.started_at = timezone.now()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._fleet_memory = ""
 
-    def start(self) -> None:
-        """Raises NotAtWork."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        world = str(self.folder / "world")
-        self._spawn("wechat", *self._box("sandbox.wechat", self.wechat_url, world))
-        self._spawn("alipay", *self._box("sandbox.alipay", self.alipay_url, world))
-        self._spawn(
-            "fleet", "-m", "sandbox.fleet", "--broker", os.environ["MQTT_URL"], "--control-port", port(self.fleet_url),
-            "--state", str(self.folder / "fleet.sqlite"),
-        )  # fmt: skip
-        self._spawn("web", *WEB, "--bind", urlsplit(self.web_url).netloc)
-        self._spawn("gateway", "manage.py", "gateway")
-        self._spawn("chaser", "manage.py", "chaser")
-        self._spawn("queue", "manage.py", "queue_watch")
-        homes = {"wechat": self.wechat_url, "alipay": self.alipay_url, "fleet": self.fleet_url, "web": self.web_url}
-        for name, url in homes.items():
-            self._until(name, partial(answers, url))
-        self._until("gateway", lambda: b"connected to the broker" in self._log_since("gateway"))
+    # ---- what to run ----
 
-    def end(self) -> None:
-        """Ends what was started, in reverse; what does not go is killed."""
-        end(*reversed(self._children.values()), patience_s=8)
-        self._children.clear()
+    def words(self, name: str) -> list[str]:
+        """The command line of a process."""
+        folder, at = self.ground.folder, self.at
+        manage = str(BASE_DIR / "manage.py")
+        vendor = ["--world", str(self.world_folder), "--speed", SPEED, "--state"]
+        commands = {
+            "wechat": ["-m", "sandbox.wechat", *vendor, str(folder / "wechat.json"), "--port", port_of(at.wechat)],
+            "alipay": ["-m", "sandbox.alipay", *vendor, str(folder / "alipay.json"), "--port", port_of(at.alipay)],
+            "fleet": [
+                "-m", "sandbox.fleet", "--broker", os.environ.get("MQTT_URL", ""), "--control-port", port_of(at.fleet),
+                "--state", self._fleet_memory, "--report-every-s", REPORT_EVERY_S,
+            ],
+            "web": [
+                "-m", "gunicorn", "config.wsgi", "--chdir", str(BASE_DIR), "--bind", f"{HOST}:{port_of(at.web)}",
+                "--worker-class", "gthread", "--workers", "2", "--threads", "4", "--preload",
+                "--graceful-timeout", "3", "--log-level", "warning", "--no-control-socket",
+            ],
+            "gateway": [manage, "gateway", "--name", "gateway-1"],
+            "chaser": [manage, "chaser"],
+            "queue": [manage, "queue_watch"],
+        }  # fmt: skip
+        return [sys.executable, *commands[name]]
 
-    def dead(self) -> str:
-        """The name of a process that ended by itself, or nothing."""
-        return next((name for name, child in self._children.items() if child.poll() is not None), "")
+    def settings(self) -> dict[str, str]:
+        """What an operator would set. The keys are named, not held."""
+        world = json.loads((self.world_folder / "world.json").read_text())
+        wechat, alipay = world["wechat"], world["alipay"]["key"]
+        app_id = wechat["direct"]["appid"]
+        return {
+            "PUBLIC_URL": self.at.web,
+            "ALLOWED_HOSTS": f"{HOST},localhost",
+            "WECHAT_API_URL": self.at.wechat,
+            "WECHAT_PAY_URL": self.at.wechat,
+            "WECHAT_MINI_APP_ID": app_id,
+            "WECHAT_MINI_SECRET_REF": f"file:{wechat['apps'][app_id]['secret_file']}",
+            "ALIPAY_GATEWAY_URL": f"{self.at.alipay}/gateway.do",
+            "ALIPAY_APP_ID": alipay["app_id"],
+            "ALIPAY_PRIVATE_KEY_REF": f"file:{alipay['app_private_key_file']}",
+            "ALIPAY_PUBLIC_KEY_REF": f"file:{alipay['alipay_public_key_file']}",
+            "LOG_LEVEL": "INFO",
+            "LOG_FORMAT": "json",
+        }
 
-    @staticmethod
-    def _box(module: str, url: str, world: str) -> list[str]:
-        state = str(Path(world).parent / f"{module.removeprefix('sandbox.')}.json")
-        return ["-m", module, "--world", world, "--port", port(url), "--speed", "60", "--state", state]
+    # ---- life ----
 
-    def _spawn(self, name: str, *words: str) -> None:
-        log = self.logs / f"{name}.log"
-        self._log_began[name] = log.stat().st_size if log.exists() else 0
-        env = {**os.environ, "PYTHONPATH": str(settings.BASE_DIR), "PYTHONUNBUFFERED": "1"}
-        paths = [str(settings.BASE_DIR / word) if word == "manage.py" else word for word in words]
-        self._children[name] = spawn([sys.executable, *paths], env=env, log=log)
+    def start(self, *names: str) -> None:
+        """Starts processes; it does not wait for them."""
+        env = dict(os.environ)
+        if (self.world_folder / "world.json").exists():
+            env |= self.settings()
+        for name in names:
+            self._running[name] = spawn(self.words(name), env=env, log=self.log_of(name))
 
-    def _until(self, name: str, is_at_work: Callable[[], bool]) -> None:
-        over = time.monotonic() + PATIENCE_S
-        while not is_at_work():
-            if self._children[name].poll() is not None or time.monotonic() > over:
-                raise NotAtWork(f"{name} did not come up: see {self.logs / name}.log")
-            time.sleep(0.05)
+    def start_fleet(self, *, since: datetime) -> None:
+        """`since` is when the property came into being: its meters remember what no other database knows."""
+        self._fleet_memory = str(self.ground.folder / f"meters-{since:%Y%m%d%H%M%S%f}.sqlite")
+        self.start("fleet")
 
-    def _log_since(self, name: str) -> bytes:
-        return (self.logs / f"{name}.log").read_bytes()[self._log_began[name] :]
+    def wait_for(self, *names: str) -> None:
+        """Until they listen; the web server until it answers. Raises TimeoutError, ChildProcessError."""
+        for name in names:
+            until(partial(self._listens, name), f"{name} listens", within_s=START_S)
+
+    def mind(self) -> list[str]:
+        """Starts again what ended by itself, as systemd would; what to tell about it."""
+        ended = {name: child for name, child in self._running.items() if child.poll() is not None}
+        for name, child in ended.items():
+            end(child, patience_s=0)  # the rest of its group
+            self.start(name)
+        return [
+            f"  {name} ended with status {child.returncode} and was started again; see {self.log_of(name)}"
+            for name, child in ended.items()
+        ]
+
+    def stop(self) -> None:
+        """Ends everything, politely at first."""
+        early = [child for name, child in self._running.items() if name not in LAST]
+        end(*early, patience_s=PATIENCE_S)
+        end(*(child for name, child in self._running.items() if name in LAST), patience_s=PATIENCE_S)
+        self._running.clear()
+
+    def log_of(self, name: str) -> Path:
+        return self.ground.logs / f"{name}.log"
+
+    def check_alive(self) -> None:
+        """Raises ChildProcessError that names what ended, with its last words."""
+        for name, child in self._running.items():
+            if (status := child.poll()) is not None:
+                last = self.log_of(name).read_text(errors="replace").strip().splitlines()[-1:]
+                raise ChildProcessError(f"{name} ended with status {status}: {' '.join(last)[:300]}")
+
+    def _listens(self, name: str) -> bool:
+        self.check_alive()
+        url = getattr(self.at, name)
+        return _answers(url) if name == "web" else _is_open(url)
 
 
-def port(url: str) -> str:
-    return str(urlsplit(url).port)
+def port_of(url: str) -> str:
+    return url.rpartition(":")[2]
 
 
-def answers(url: str) -> bool:
-    """Whether anybody is at home there; what they say does not matter."""
+def _port(ground: Ground, name: str) -> int:
+    """The one of last time where it is free."""
+    memory = ground.folder / f"{name}.port"
+    if name == "web" and not ground.is_throwaway and not memory.exists() and is_free(WEB_PORT):
+        memory.write_text(str(WEB_PORT))
+    return choose_port(memory)
+
+
+def _answers(url: str) -> bool:
+    """Whether the product does: a stranger is refused."""
+    with requests.Session() as http, suppress(requests.RequestException):
+        http.trust_env = False
+        return http.get(f"{url}/api/v1/homes", timeout=5).status_code == UNAUTHORIZED
+    return False
+
+
+def _is_open(url: str) -> bool:
     try:
-        requests.get(url, timeout=2)
-    except requests.RequestException:
+        socket.create_connection((HOST, int(port_of(url))), timeout=1).close()
+    except OSError:
         return False
     return True

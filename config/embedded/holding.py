@@ -23,6 +23,7 @@ from pathlib import Path
 
 WAIT_S = 90.0  # longer than a keeper needs to give up, so that its reason is what people read
 POLL_S = 0.05
+NOTICED_S = 1.0  # a keeper looks four times a second whether anybody is left
 LOG_AT_MOST_BYTES = 10_000_000
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,29 @@ def hold(folder: Path, *kinds: str) -> str:
             return _hold(folder, kinds)
     except OSError as error:
         raise EmbeddedServerError(f"{error.filename or folder}: {error.strerror}") from error
+
+
+def release(folder: Path, *, patience_s: float) -> bool:
+    """Give a lease back before this process dies, and see the server gone, if nobody else uses it; whether it is gone.
+
+    For whoever removes the folder, or wants to leave nothing behind: without it the server goes a moment after us.
+    """
+    folder = folder.resolve()
+    if not (folder / "keeper").exists():
+        return True
+    with _one_at_a_time:
+        if folder in _held:
+            os.close(_held.pop(folder))
+    deadline, notices = time.monotonic() + patience_s, time.monotonic() + NOTICED_S
+    keeper = _open(folder / "keeper")
+    try:
+        while not (is_gone := lock(keeper, fcntl.LOCK_EX)) and time.monotonic() < deadline:
+            if time.monotonic() > notices and _ready(folder) is not None:
+                break  # somebody else uses it
+            time.sleep(POLL_S)
+        return is_gone
+    finally:
+        os.close(keeper)
 
 
 def _make_passable(folder: Path) -> None:

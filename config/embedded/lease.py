@@ -23,7 +23,6 @@ WITHOUT_DATABASE = {
     "makemessages",
     "makemigrations",
     "spectacular",
-    "demo",  # the demo chooses its own data
 }
 
 
@@ -35,9 +34,12 @@ def ensure_database(arguments: list[str]) -> None:
     """Puts DATABASE_URL into the environment where it is unset and the command (manage.py's) needs a database.
 
     Ends the process with one line when the embedded server cannot start. In production nothing is started:
-    the settings refuse a missing DATABASE_URL themselves.
+    the settings refuse a missing DATABASE_URL themselves. The demo chooses its servers itself.
     """
     command = arguments[0] if arguments else ""
+    if command == "demo":
+        _prepare_demo(arguments[1:])
+        return
     production = os.environ.get("METERPAY_ENV") == "production"
     if os.environ.get("DATABASE_URL") or production or command in WITHOUT_DATABASE:
         return
@@ -45,6 +47,15 @@ def ensure_database(arguments: list[str]) -> None:
 
     try:
         os.environ["DATABASE_URL"] = postgres.lease(var_folder() / "postgres")
+    except EmbeddedServerError as error:
+        sys.exit(f"meterpay: {error}")
+
+
+def _prepare_demo(arguments: list[str]) -> None:
+    from config.demo import ground
+
+    try:
+        ground.prepare(arguments)
     except EmbeddedServerError as error:
         sys.exit(f"meterpay: {error}")
 

@@ -52,6 +52,11 @@ def lease(folder: Path, *, durable: bool = True) -> str:
     return holding.hold(folder, "postgres" if durable else "postgres-forgetful")
 
 
+def address(folder: Path) -> str:
+    """What `lease` of this folder will answer, whether or not the server runs. Raises EmbeddedServerError."""
+    return Postgres(folder.resolve()).url
+
+
 class Postgres:
     """The server as its keeper sees it."""
 
