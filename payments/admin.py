@@ -129,6 +129,9 @@ class MoveForm(ReasonForm):
         homes = Tenancy.objects.filter(property__in=staff.places_where(self.request, staff.BOOKS))
         homes = homes.filter(property__in=served.values("property")).select_related("room__building")
         self.offer("tenancy", homes, like=Purse.tenancy.field)
+        self.fields["tenancy"].initial = next(
+            (payment.order.tenancy_id for payment in self.rows if payment.order), None
+        )
 
 
 def _move(request: HttpRequest, payment: Payment, answers: Answers) -> str:

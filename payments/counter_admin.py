@@ -197,6 +197,7 @@ class CounterReceiptAdmin(AskingAdmin[CounterReceipt]):
             "title": gettext("Receipt"),
             "opts": self.opts,
             "receipt": receipt,
+            "may_add": self.has_add_permission(request),
             "amount": money.shown(receipt.amount_fen),
             "capitals": in_capitals(receipt.amount_fen),
         }

@@ -207,6 +207,16 @@ class TestSuspense:
         assert (payment.state, home.purse.paid_fen) == ("credited", 5000)
         assert "he showed his bill" in LogEntry.objects.get().change_message
 
+    def test_the_home_it_was_ordered_for_is_proposed(self, accountant, place, home):
+        order = makers.an_order(purse=makers.a_purse(tenancy=home))
+        payment = a_suspended_payment(place, merchant=makers.a_merchant(place=place), order=order)
+
+        answers = {"action": "move_to_purse", "_selected_action": payment.pk}
+        page = accountant.post(address(Payment, "changelist"), answers)
+
+        assert page.context["form"]["tenancy"].value() == home.pk
+        assert f'<option value="{home.pk}" selected>' in page.content.decode()
+
     def test_a_second_time_is_refused_in_the_page(self, accountant, payment, home):
         do(accountant, "move_to_purse", [payment], tenancy=home.pk, reason="his")
 
