@@ -15,7 +15,9 @@ from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 PHONE = RegexValidator(r"^1[3-9]\d{9}$", _("Enter a mainland mobile number of 11 digits."))
 CODE = RegexValidator(r"^[a-z0-9-]{1,32}$", _("Use lower-case letters, digits and hyphens, at most 32."))
@@ -136,7 +138,7 @@ class Building(models.Model):
 class Room(models.Model):
     property = models.ForeignKey(Property, models.PROTECT, related_name="rooms", verbose_name=_("property"))
     building = models.ForeignKey(Building, models.PROTECT, related_name="rooms", verbose_name=_("building"))
-    number = models.CharField(_("number"), max_length=32)
+    number = models.CharField(pgettext_lazy("room", "number"), max_length=32)
 
     class Meta:
         verbose_name = _("room")
@@ -179,7 +181,7 @@ class Tenancy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.room} · {self.starts_at:%Y-%m-%d}"
+        return f"{self.room} · {localtime(self.starts_at):%Y-%m-%d}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.property_id = self.room.property_id

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Message(models.Model):
@@ -15,7 +16,7 @@ class Message(models.Model):
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
-        WITHDRAWN = "withdrawn", _("withdrawn")
+        WITHDRAWN = "withdrawn", pgettext_lazy("state", "withdrawn")
 
     key = models.CharField(_("key"), max_length=96, unique=True)
     kind = models.CharField(_("kind"), max_length=32)
@@ -23,7 +24,7 @@ class Message(models.Model):
     tenancy = models.ForeignKey("accounts.Tenancy", models.PROTECT, related_name="+", verbose_name=_("tenancy"))
     context = models.JSONField(_("context"), default=dict)
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
-    left_at = models.DateTimeField(_("left"))
+    left_at = models.DateTimeField(pgettext_lazy("message", "left"))
     withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, blank=True)
 
     class Meta:
@@ -42,8 +43,8 @@ class WorkItem(models.Model):
     """What needs a person. Raised again under the same key while open, it counts and does not multiply."""
 
     class State(models.TextChoices):
-        OPEN = "open", _("open")
-        RESOLVED = "resolved", _("resolved")
+        OPEN = "open", pgettext_lazy("work item", "open")
+        RESOLVED = "resolved", pgettext_lazy("state", "resolved")
 
     key = models.CharField(_("key"), max_length=96)
     kind = models.CharField(_("kind"), max_length=32)

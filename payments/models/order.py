@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from payments.models.merchant import Merchant
 
@@ -17,8 +18,8 @@ class Order(models.Model):
 
     class State(models.TextChoices):
         PLACED = "placed", _("waiting for payment")
-        PAID = "paid", _("paid")
-        CLOSED = "closed", _("closed")
+        PAID = "paid", pgettext_lazy("state", "paid")
+        CLOSED = "closed", pgettext_lazy("order", "closed")
 
     number = models.CharField(_("number"), max_length=32, unique=True)
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="orders", verbose_name=_("property"))
@@ -41,7 +42,7 @@ class Order(models.Model):
     trace = models.CharField(_("trace"), max_length=36)
     placed_at = models.DateTimeField(_("placed"))
     paid_at = models.DateTimeField(_("paid"), null=True, blank=True)
-    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+    closed_at = models.DateTimeField(pgettext_lazy("date", "closed"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("order")
@@ -70,9 +71,9 @@ class Attempt(models.Model):
         ALIPAY_WAP = "alipay_wap", _("Alipay web page")
 
     class State(models.TextChoices):
-        MADE = "made", _("made")
+        MADE = "made", pgettext_lazy("state", "made")
         READY = "ready", _("ready to pay")
-        PAID = "paid", _("paid")
+        PAID = "paid", pgettext_lazy("state", "paid")
         CLOSED = "closed", _("closed at the provider")
 
     order = models.ForeignKey(Order, models.PROTECT, related_name="attempts", verbose_name=_("order"))

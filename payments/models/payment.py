@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from payments.models.merchant import Merchant, Provider
 from payments.models.order import Attempt, Order
@@ -37,7 +38,7 @@ class ProviderEvent(models.Model):
     times = models.PositiveIntegerField(_("times received"), default=1)
     trace = models.CharField(_("trace"), max_length=36)
     received_at = models.DateTimeField(_("received"))
-    done_at = models.DateTimeField(_("done"), null=True)
+    done_at = models.DateTimeField(pgettext_lazy("date", "done"), null=True)
 
     class Meta:
         verbose_name = _("provider event")
@@ -135,7 +136,7 @@ class Refund(models.Model):
     number = models.CharField(_("number"), max_length=64)
     amount_fen = models.PositiveIntegerField(_("amount, fen"))
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
-    refunded_at = models.DateTimeField(_("refunded"))
+    refunded_at = models.DateTimeField(pgettext_lazy("date", "refunded"))
     found_at = models.DateTimeField(_("found"))
     trace = models.CharField(_("trace"), max_length=36)
 
@@ -164,7 +165,7 @@ class ShippingNotice(models.Model):
     tries = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"))
     last_error = models.CharField(_("last error"), max_length=64, blank=True, default="")
-    done_at = models.DateTimeField(_("done"), null=True, blank=True)
+    done_at = models.DateTimeField(pgettext_lazy("date", "done"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("shipping notice")
