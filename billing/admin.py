@@ -30,6 +30,7 @@ KINDS = {
     "counter": _("counter recharge"),
     "counter_correction": _("correction of a counter recharge"),
     "from_suspense": _("out of suspense"),
+    "onward": _("sent on to the meter"),
     "recharge": _("recharge"),
     "suspense": _("into suspense"),
     "refund": _("refund"),
