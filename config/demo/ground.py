@@ -68,8 +68,9 @@ def prepare(arguments: Sequence[str]) -> None:
     is_throwaway = "--once" in arguments
     if os.environ.get("METERPAY_ENV") == "production" and not is_throwaway:
         sys.exit("meterpay: the demo fills its database with a made-up property; it does not run in production")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # whoever ends us, we clear up
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever ends us, we clear up. A shell lets what it runs in the background ignore SIGINT: not us.
+        signal.signal(number, signal.default_int_handler)
     _chosen = _ground(is_throwaway=is_throwaway)
     kept = {name: value for name, value in os.environ.items() if _is_kept(name, is_throwaway=is_throwaway)}
     os.environ.clear()
