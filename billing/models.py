@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from billing import money
+
 
 class Purse(models.Model):
     """A tenancy's own money, or (without a tenancy) a property's own, on which its empty rooms draw.
@@ -85,7 +87,7 @@ class LedgerAccount(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.ref}"
+        return f"{self.get_kind_display()} {self.ref}"
 
 
 class JournalEntry(models.Model):
@@ -132,7 +134,7 @@ class Transfer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.debit} → {self.credit} {self.amount_fen} fen"
+        return f"{self.debit} → {self.credit} {money.shown(self.amount_fen)}"
 
 
 class SupplyPolicy(models.Model):

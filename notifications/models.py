@@ -10,6 +10,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from notifications.kinds import KINDS
+
 
 class Message(models.Model):
     """Something we tell the people of a tenancy. Left as a row in the transaction that made it true."""
@@ -83,4 +85,7 @@ class WorkItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.key}"
+        return f"{self.kind_in_words()} #{self.pk}"
+
+    def kind_in_words(self) -> str:
+        return str(KINDS.get(self.kind, self.kind))

@@ -1,0 +1,22 @@
+"""What the work list holds, in the words of the property's staff."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+# What floors raise (a kind that is not here is shown as it is).
+KINDS = {
+    "meter_does_not_answer": _("Meter does not answer"),
+    "unknown_meter": _("Unknown meter reports"),
+    "bad_frame": _("Unreadable report of a meter"),
+    "top_up_stuck": _("Top-up is stuck"),
+    "top_up_not_settled": _("Top-up cannot be settled"),
+    "debt_without_basis": _("Debt, and no legal basis for a cut"),
+    "payment_in_suspense": _("Payment in suspense"),
+    "refund_made_outside": _("Refund made at the provider"),
+    "event_for_somebody_else": _("Callback for another merchant"),
+    "event_unreadable": _("Unreadable callback"),
+    "event_not_done": _("Callback could not be carried out"),
+    "shipping_not_accepted": _("Shipping information was not accepted"),
+    "certificates_not_fetched": _("Platform certificates cannot be fetched"),
+}
