@@ -20,6 +20,7 @@ from accounts import pem
 from accounts.alipay import certificate_sn, root_sn
 from accounts.keys import UnreadableKeyError, read_key
 from accounts.models import Property
+from payments import sandbox_marks
 from payments.models import Attempt, Merchant, ProviderKey
 from payments.providers.alipay import Alipay, AlipayKeys
 from payments.providers.base import Provider, Receiver
@@ -76,10 +77,24 @@ def snapshot(merchant: Merchant) -> Snapshot:
         keys = _wechat_keys(merchant) if merchant.provider == "wechat" else _alipay_keys(merchant)
     except (UnreadableKeyError, ValueError) as error:  # BadKeyError is a ValueError; no message shows a key
         raise KeysUnusable(f"merchant {merchant.slug}: {error}") from error
+    if settings.PRODUCTION and (mark := sandbox_mark(merchant)):
+        raise KeysUnusable(f"merchant {merchant.slug}: {mark}, which production refuses")
     fresh = Snapshot(merchant.pk, merchant.slug, merchant.provider, _receiver(merchant), keys, time.monotonic())
     with _lock:
         _kept[merchant.slug] = fresh
     return fresh
+
+
+def sandbox_mark(merchant: Merchant) -> str:
+    """What of this merchant is a sandbox's, in words; empty where nothing is."""
+    if merchant.is_sandbox:
+        return "it is marked as a sandbox's"
+    keys = list(merchant.provider_keys.all())
+    return sandbox_marks.first_of(
+        ids=filter(None, [merchant.account, merchant.sub_account, merchant.app_id, merchant.sub_app_id]),
+        secrets=[read_key(merchant.api_key_ref)] if merchant.api_key_ref else [],
+        pems=[key.pem for key in keys if key.kind == ProviderKey.Kind.CERTIFICATE],
+    )
 
 
 def forget() -> None:

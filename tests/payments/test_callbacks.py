@@ -10,6 +10,7 @@ from django.test import Client
 
 from billing.models import Transfer
 from notifications.models import WorkItem
+from payments import merchants
 from payments.models import Attempt, Payment, ProviderEvent, Refund
 from sandbox.alipay import signed_notify
 from sandbox.wechat import signed_callback
@@ -326,6 +327,20 @@ class TestForged:
         assert response.status_code == 503
         assert_nothing_moved(attempt)
         assert WorkItem.objects.get().detail["why"] == "keys_unusable"
+
+    def test_a_sandbox_merchant_takes_no_money_in_production(self, world, attempt, settings):
+        settings.PRODUCTION = True
+
+        response = pay(world, attempt)
+
+        assert response.status_code == 503
+        assert_nothing_moved(attempt)
+
+    @pytest.mark.parametrize("is_marked", [True, False])
+    def test_a_sandboxs_keys_are_known_even_when_nobody_says_so(self, world, attempt, is_marked):
+        type(attempt.merchant).objects.update(is_sandbox=is_marked)
+
+        assert merchants.sandbox_mark(type(attempt.merchant).objects.get())
 
     def test_nobody_by_that_name_is_a_404(self, world, attempt):
         response = post(attempt, *wechat_callback(world, attempt), slug="nobody")
