@@ -3,7 +3,7 @@
 The states and the moves between them:
 
     queued      -> sent (claimed by the gateway), superseded (a newer wish took its place before anybody sent it)
-    sent        -> done, refused (the meter answered), expired (it did not in time)
+    sent        -> done, refused (the meter answered), expired (it did not in time, or connected anew without it)
     expired     -> done, refused (it answered after all)
     done, refused, superseded: final. A second answer changes nothing; the report inside it is used all the same.
 
@@ -172,6 +172,17 @@ def answer(command: Command, *, error: str, now: datetime) -> bool:
         return False
     move(command, to, answered_at=now, error=error[:16])
     return True
+
+
+def give_up(command: Command, *, now: datetime) -> None:
+    """It was sent to a meter that has connected anew since, and keeps no session: nobody will read it any more.
+
+    The caller holds the row. A top-up's is over now, for the count to be read back. Of a level the deadline stays: had
+    it been obeyed all the same, meters_want must not trust an older report.
+    """
+    move(command, State.EXPIRED)
+    if command.kind == Kind.TOP_UP:
+        Command.objects.filter(pk=command.pk, expires_at__gt=now).update(expires_at=now)
 
 
 def withdraw(command: Command) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 OK = ""  # as an answer: the meter did it
+REFUSED = frozenset({"expired", "count", "duplicate"})  # it did not: its rules forbade it before it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,13 @@ class Evidence:
 
     `count` is its purchase count, from a report taken after the top-up was first sent (None: it did not say).
     `answer` is what it answered to the newest sending of this top-up: OK, or its error; None: this is no such answer.
+    `chances` is how many sendings under its number the meter may have obeyed: all but those that it refused outright
+    (REFUSED). Without one the top-up is not in, whatever the count says.
     `is_read_back`: the count answers a read that was asked after that sending was over.
     """
 
     count: int | None
+    chances: int
     answer: str | None = None
     is_read_back: bool = False
 
@@ -37,41 +41,40 @@ class Verdict(Enum):
     STUCK = auto()  # a person must look
 
 
-def weigh(*, number: int, was_sent: bool, doubt: str, evidence: Evidence) -> tuple[Verdict, str]:
+def weigh(*, number: int, doubt: str, evidence: Evidence) -> tuple[Verdict, str]:
     """What follows for the top-up with this number, and why (a word for its note).
 
     `doubt` is the error for which it is being read back, "" when it is for want of an answer.
     """
-    if not was_sent:
-        return _before_it_was_sent(number, evidence)
     if evidence.answer is not None:
-        return _answered(number, evidence.answer, evidence.count)
+        return _answered(number, evidence.answer, evidence)
     if evidence.count is not None and evidence.count >= number:
-        return _arrived(number, evidence.count)
+        return _reached(number, evidence.count, evidence.chances)
     if evidence.is_read_back:
         return _read_back(number, evidence.count, doubt)
     return Verdict.NOTHING, ""
 
 
-def _before_it_was_sent(number: int, evidence: Evidence) -> tuple[Verdict, str]:
-    """Somebody else (a card, a hand-held device) took our number: never jump blindly."""
-    taken = evidence.count is not None and evidence.count >= number
-    return (Verdict.STUCK, "number_taken") if taken else (Verdict.NOTHING, "")
-
-
-def _arrived(number: int, count: int) -> tuple[Verdict, str]:
-    """One is out at a time, so nothing of ours lifts the count beyond its number."""
+def _reached(number: int, count: int, chances: int) -> tuple[Verdict, str]:
+    """One is out at a time, so nothing of ours lifts the count beyond its number. Without a chance it was not ours
+    that lifted it: somebody else (a card, a hand-held device) took our number, and we never jump blindly.
+    """
+    if not chances:
+        return Verdict.STUCK, "number_taken"
     return (Verdict.LANDED, "") if count == number else (Verdict.STUCK, "count_jumped")
 
 
-def _answered(number: int, answer: str, count: int | None) -> tuple[Verdict, str]:
+def _answered(number: int, answer: str, evidence: Evidence) -> tuple[Verdict, str]:
+    count = evidence.count
     if answer == OK:
         believable = count is None or count >= number
         return (Verdict.LANDED, "") if believable else (Verdict.READ_BACK, "contradiction")
     if answer == "count":
         return _wrong_count(number, count)
+    if answer == "duplicate" and not evidence.chances:
+        return Verdict.STUCK, "number_taken"  # a meter repeats its first answer to a command that comes twice
     if count is not None and count >= number:
-        return _arrived(number, count)
+        return _reached(number, count, evidence.chances)
     if answer == "expired":
         return Verdict.AGAIN, answer
     return Verdict.READ_BACK, answer

@@ -122,7 +122,7 @@ def _store(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -
     readings, read_meter_ids = reports.store_readings(told, received_at=now)
     events = _store_events(heard, meters, now=now)
     levels = reports.store_levels(news.values(), now=now)
-    moved = answers.take(told, now=now)
+    moved = answers.take(told, news.values(), now=now)
     if moved.anything or any(one.is_back for one in news.values()) or not all(agrees for _, _, agrees in levels):
         commands.wake()
     return Taken(

@@ -255,8 +255,8 @@ class TopUp(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["meter", "number"],
-                condition=Q(number__isnull=False) & ~Q(state="cancelled"),
-                name="a_purchase_number_is_used_once",
+                condition=Q(number__isnull=False, state__in=["waiting", "sent", "unknown", "stuck"]),
+                name="a_purchase_number_is_used_once",  # at a time: a meter that was set back counts from 0 again
             ),
             models.CheckConstraint(
                 condition=~Q(state__in=["sent", "unknown", "landed"]) | Q(number__isnull=False),

@@ -2,13 +2,15 @@
 
 A report counts from the instant it was made, never later than it was received (a clock in the future must not freeze
 the state) and, when it answers a command, not earlier than that was sent (nor must a clock in the past). An older
-report never overwrites a newer one.
+report never overwrites a newer one, with two exceptions, both for clocks that a power failure took back: what a meter
+says on connecting is what it has, and an instant from before anything could still lie at the broker is no instant.
+Either may believe something old once more; that costs a command, or a question for the purchase count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
@@ -18,6 +20,7 @@ from meters.wire.base import Answer, Event, Report, Status, Telemetry
 from meters.wire.base import Uplink as Message
 
 FRESH = timedelta(minutes=5)  # an older telemetry lay somewhere: it does not prove that its meter is there now
+LIES_AT_MOST = timedelta(hours=1)  # as long as our session lives (gateway.SESSION_S): an older one is a lost clock
 PLAUSIBLE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))  # a reading outside them is noise
 HIGHEST_GUESS = 2**40  # above it no generation of a display is looked for any more
 
@@ -39,6 +42,7 @@ class News:
 
     meter: Meter
     is_back: bool = False  # it came online: what waits for it goes out at once
+    connected_at: datetime | None = None  # it connected anew, without a session: what was sent before will not arrive
     reported: dict[str, str] = field(default_factory=dict)  # by kind of level
     due: set[str] = field(default_factory=set)  # kinds that are tried again at once
     floor: int = 0  # below it the generation of the display need not be tried
@@ -50,10 +54,14 @@ def hear(news: News, message: Message, *, received_at: datetime, retained: bool,
     A retained message tells what the broker kept, not that the meter spoke now.
     """
     told = [_placed(news.meter, report, message, received_at, command) for report in reports_of(message)]
+    if told and not retained and received_at - told[-1].report.at > LIES_AT_MOST:
+        told[-1] = replace(told[-1], at=received_at)
     _note_presence(news, message, told, received_at=received_at, retained=retained)
     for one in told[-1:]:
-        if news.meter.reported_at is None or one.at >= news.meter.reported_at:
-            _adopt(news, one)
+        newest = news.meter.reported_at
+        is_newer = newest is None or one.at >= newest
+        if is_newer or (_is_greeting(message, retained=retained) and received_at >= (newest or received_at)):
+            _adopt(news, one, may_lower=is_newer and not isinstance(message, Telemetry) and not retained)
     if isinstance(message, Answer) and message.error == "stale" and command is not None:
         _look_for_the_generation(news, message.report, command)
     return told
@@ -75,11 +83,18 @@ def _placed(meter: Meter, report: Report, message: Message, received_at: datetim
     return Told(meter, report, min(at, received_at), answer, command)
 
 
+def _is_greeting(message: Message, *, retained: bool) -> bool:
+    """What a meter says when it has just connected."""
+    return isinstance(message, Status) and message.online and not retained
+
+
 def _note_presence(news: News, message: Message, told: list[Told], *, received_at: datetime, retained: bool) -> None:
     meter = news.meter
     if isinstance(message, Status):
         news.is_back = message.online and not (retained and meter.is_online)
         meter.is_online = message.online
+        if _is_greeting(message, retained=retained):
+            news.connected_at = received_at
     elif not meter.is_online and (not told or told[-1].at >= received_at - FRESH):
         news.is_back = meter.is_online = True
     if meter.is_online:
@@ -87,8 +102,11 @@ def _note_presence(news: News, message: Message, told: list[Told], *, received_a
         meter.last_seen_at = max(meter.last_seen_at or heard_at, heard_at)
 
 
-def _adopt(news: News, told: Told) -> None:
-    """The newest report. What it leaves out is not forgotten."""
+def _adopt(news: News, told: Told, *, may_lower: bool) -> None:
+    """The newest report. What it leaves out is not forgotten.
+
+    A purchase count rises; that it fell (the meter was set back) is believed only when the meter certainly says so now.
+    """
     meter, report = news.meter, told.report
     meter.reported_at = told.at
     meter.import_wh, meter.power_w = report.import_wh, report.power_w
@@ -100,7 +118,8 @@ def _adopt(news: News, told: Told) -> None:
     if report.balance_fen is not None:
         meter.balance_fen = report.balance_fen
     if report.purchase_count is not None:
-        meter.purchase_count = report.purchase_count
+        known = 0 if may_lower else meter.purchase_count or 0
+        meter.purchase_count = max(report.purchase_count, known)
 
 
 def relay_level(report: Report, *, holds_money: bool) -> str:

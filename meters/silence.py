@@ -1,10 +1,12 @@
-"""Meters that do not do what was asked: shown to staff after a limit, and tried again all the same.
+"""What waits for too long: shown to staff after a limit, and tried again all the same where that can help.
 
-One work item a meter and matter (relay, shown balance, top-up); it is resolved by itself when the meter has answered.
+One work item a meter and matter (relay, shown balance, top-up) that it does not answer, and one for each top-up that
+waits for nobody: its tenancy is over, or its meter hangs there no more. They are resolved by themselves when that ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import F
@@ -16,6 +18,7 @@ from notifications import worklist
 from notifications.models import WorkItem
 
 KIND = "meter_does_not_answer"
+KIND_FOR_NOBODY = "top_up_waits_for_nobody"
 AFTER = timedelta(minutes=10)
 AT_MOST = 500  # items a round: after a broken network the list must not take the database with it
 
@@ -25,19 +28,42 @@ def look(*, now: datetime, after: timedelta = AFTER) -> int:
 
     Returns how many items were raised anew.
     """
-    open_keys = set(WorkItem.objects.filter(kind=KIND, state=WorkItem.State.OPEN).values_list("key", flat=True))
+    return _look_at_silent_meters(now=now, after=after) + _look_at_top_ups_for_nobody(now=now, after=after)
+
+
+def _look_at_silent_meters(*, now: datetime, after: timedelta) -> int:
+    open_keys = _open_keys(KIND)
     waiting = _waiting(now=now, after=after)
     for key in sorted(open_keys - waiting.keys()):
-        if _is_over(key):
+        if _is_over(key, now=now):
             worklist.resolve(key=key, by=None, resolution=gettext("The meter has answered."), now=now)
-    fresh = sorted(waiting.keys() - open_keys)[:AT_MOST]
+    return _raise(KIND, {key: matter for key, matter in waiting.items() if key not in open_keys}, now=now)
+
+
+def _look_at_top_ups_for_nobody(*, now: datetime, after: timedelta) -> int:
+    """Their money is for nobody who lives there: a person gives it back, or hangs the meter there again."""
+    open_keys = _open_keys(KIND_FOR_NOBODY)
+    rows = TopUp.objects.filter(topups.for_nobody_since(now - after), queued_at__lte=now - after)
+    waiting = {f"for_nobody:{top_up.pk}": top_up for top_up in rows.select_related("meter", "tenancy")}
+    for key in sorted(open_keys - waiting.keys()):
+        resolution = gettext("The top-up does not wait any more, or may go again.")
+        worklist.resolve(key=key, by=None, resolution=resolution, now=now)
+    return _raise(KIND_FOR_NOBODY, {key: one for key, one in waiting.items() if key not in open_keys}, now=now)
+
+
+def _open_keys(kind: str) -> set[str]:
+    return set(WorkItem.objects.filter(kind=kind, state=WorkItem.State.OPEN).values_list("key", flat=True))
+
+
+def _raise(kind: str, matters: Mapping[str, Level | TopUp], *, now: datetime) -> int:
+    fresh = sorted(matters)[:AT_MOST]
     for key in fresh:
-        matter = waiting[key]
+        matter = matters[key]
         worklist.raise_item(
             key=key,
-            kind=KIND,
+            kind=kind,
             property_id=matter.meter.property_id,
-            detail=_told(matter),
+            detail=_told(matter) | ({"why": _why_for_nobody(matter, now=now)} if kind == KIND_FOR_NOBODY else {}),
             trace=matter.trace,
             now=now,
         )
@@ -51,11 +77,11 @@ def _waiting(*, now: datetime, after: timedelta) -> dict[str, Level | TopUp]:
     return waiting | {f"silent:{top_up.meter_id}:top_up": top_up for top_up in queues}
 
 
-def _is_over(key: str) -> bool:
+def _is_over(key: str, *, now: datetime) -> bool:
     """A newer wish restarts the clock but is no answer: the item stays until nothing waits any more."""
     _, meter, matter = key.split(":")
     if matter == "top_up":
-        return not TopUp.objects.filter(meter_id=meter, state__in=topups.ON_THEIR_WAY).exists()
+        return not topups.still_going(now=now).filter(meter_id=meter).exists()
     return not Level.objects.filter(meter_id=meter, kind=matter).exclude(wanted=F("reported")).exists()
 
 
@@ -64,3 +90,9 @@ def _told(matter: Level | TopUp) -> dict[str, object]:
     if isinstance(matter, Level):
         return told | {"wanted": matter.wanted, "reported": matter.reported, "since": matter.wanted_at.isoformat()}
     return told | {"amount_fen": matter.amount_fen, "state": matter.state, "since": matter.queued_at.isoformat()}
+
+
+def _why_for_nobody(matter: Level | TopUp, *, now: datetime) -> str:
+    tenancy = matter.tenancy if isinstance(matter, TopUp) else None
+    ended = tenancy is not None and tenancy.ends_at is not None and tenancy.ends_at <= now
+    return "tenancy_ended" if ended else "meter_taken_down"

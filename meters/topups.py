@@ -2,9 +2,10 @@
 
 The states and the moves between them:
 
-    waiting    -> sent (it got its number and a command), cancelled, stuck (the number it would get was used before),
-                  landed (a late report proves it), unknown (a report contradicts what we know: read back first)
-    sent       -> landed (answered, or seen in the count), unknown (no answer), waiting (proven not to be in),
+    waiting    -> sent (it got its number and a command), cancelled, stuck (the number that it would get was used
+                  before, and the meter says so again), landed (a late report proves it), unknown (a report
+                  contradicts what we know: read back first)
+    sent       -> landed (answered, or seen in the count), unknown (no answer, or lost), waiting (proven not to be in),
                   stuck, cancelled (while its command was still queued)
     unknown    -> landed, waiting, stuck: by the count that was read back, and by nothing else
     stuck      -> waiting, landed, cancelled: by a person
@@ -20,11 +21,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from meters import commands
-from meters.models import Command, TopUp
+from meters import commands, numbers
+from meters.models import Command, Installation, TopUp
 from notifications import worklist
+from notifications.models import WorkItem
 
 State = TopUp.State
 
@@ -126,9 +128,10 @@ def _try_again(top_up: TopUp, *, now: datetime) -> None:
 
 
 def _send(top_up: TopUp, *, number: int, now: datetime) -> bool:
-    others = TopUp.objects.filter(meter_id=top_up.meter_id, number=number).exclude(state=State.CANCELLED)
-    if others.exclude(pk=top_up.pk).exists():
-        stick(top_up, note="number_used", count=number - 1, now=now)  # its count went back: replaced, or reset
+    went_back = numbers.went_back(top_up, number) and not _was_released(top_up)
+    if went_back or numbers.is_held(top_up, number):
+        return _doubt_the_count(top_up, number=number, now=now)
+    if not numbers.take_over(top_up, number):
         return False
     move(top_up, State.SENT, number=number, sent_at=top_up.sent_at or now, note="")
     _try_again(top_up, now=now)
@@ -139,6 +142,20 @@ def _send(top_up: TopUp, *, number: int, now: datetime) -> bool:
     ):
         raise commands.IllegalMoveError(f"meter {meter.pk} has a top-up queued beside {top_up.pk}")
     return True
+
+
+def _was_released(top_up: TopUp) -> bool:
+    """A waiting one that was before a person once has been released by one: there is no other way back."""
+    return WorkItem.objects.filter(key=_item_key(top_up)).exists()
+
+
+def _doubt_the_count(top_up: TopUp, *, number: int, now: datetime) -> bool:
+    """The meter is asked before a person is: what we have of it may be an old report that came twice."""
+    asked = Command.objects.filter(top_up=top_up).order_by("-queued_at", "-pk").first()
+    if asked is None or (asked.kind, asked.state) != (Command.Kind.READ, Command.State.DONE):
+        return _ask_for_the_count(top_up, now=now)
+    stick(top_up, note="number_used", count=number - 1, now=now)
+    return False
 
 
 def expire(*, now: datetime, limit: int = 500) -> int:
@@ -206,16 +223,10 @@ def release(*, top_up_id: int, to: str, note: str, now: datetime) -> bool:
             move(top_up, to, number=None, note=note, next_try_at=now)
             commands.wake()
         elif to == State.LANDED:
-            move(top_up, to, number=top_up.number or _free_number(top_up), note=note, landed_at=now)
+            move(top_up, to, number=top_up.number or numbers.no_meters_number(top_up), note=note, landed_at=now)
         else:
             move(top_up, to, note=note)
         return True
-
-
-def _free_number(top_up: TopUp) -> int:
-    """By hand it landed without a number of ours: zero and below are no meter's numbers."""
-    lowest = TopUp.objects.filter(meter_id=top_up.meter_id, number__lte=0).order_by("number").first()
-    return (lowest.number or 0) - 1 if lowest else 0
 
 
 def settled(*, top_up_ids: Iterable[int], now: datetime) -> list[int]:
@@ -229,8 +240,20 @@ def settled(*, top_up_ids: Iterable[int], now: datetime) -> list[int]:
 
 
 def overdue(*, now: datetime, after: timedelta) -> QuerySet[TopUp]:
-    """Top-ups that have been on their way for longer than `after`."""
-    return TopUp.objects.filter(state__in=ON_THEIR_WAY, queued_at__lte=now - after)
+    """Top-ups that have been on their way for longer than `after`, but for those that may not go any more."""
+    return still_going(now=now).filter(queued_at__lte=now - after)
+
+
+def still_going(*, now: datetime) -> QuerySet[TopUp]:
+    """Top-ups on their way that may arrive yet."""
+    return TopUp.objects.filter(state__in=ON_THEIR_WAY).exclude(for_nobody_since(now))
+
+
+def for_nobody_since(long_ago: datetime) -> Q:
+    """Waiting top-ups that _DUE has passed over for so long: the tenancy is over, or the meter hangs there no more."""
+    there = Installation.objects.filter(meter=OuterRef("meter"), room=OuterRef("tenancy__room"))
+    hangs = Exists(there.filter(Q(ends_at=None) | Q(ends_at__gt=long_ago)))
+    return Q(state=State.WAITING, tenancy__isnull=False) & (Q(tenancy__ends_at__lte=long_ago) | ~Q(hangs))
 
 
 def stick(top_up: TopUp, *, note: str, count: int | None, now: datetime) -> None:
@@ -238,21 +261,22 @@ def stick(top_up: TopUp, *, note: str, count: int | None, now: datetime) -> None
     number = top_up.number
     kept = number if number is not None and count is not None and count >= number else None
     move(top_up, State.STUCK, note=note, number=kept)
-    worklist.raise_item(
-        key=f"top_up:{top_up.pk}",
-        kind="top_up_stuck",
-        property_id=top_up.property_id,
-        detail={
-            "meter": top_up.meter.serial,
-            "top_up": top_up.pk,
-            "amount_fen": top_up.amount_fen,
-            "number": number,
-            "count": count,
-            "why": note,
-        },
-        trace=top_up.trace,
-        now=now,
-    )
+    _tell(top_up, key=_item_key(top_up), kind="top_up_stuck", now=now, number=number, count=count, why=note)
+
+
+def contradicted(top_up: TopUp, *, why: str, now: datetime) -> None:
+    """It is booked, in the meter or called back, and its meter says otherwise: only a person can put that right."""
+    key = f"contradicted:{top_up.pk}"
+    _tell(top_up, key=key, kind="top_up_contradicted", now=now, number=top_up.number, state=top_up.state, why=why)
+
+
+def _item_key(top_up: TopUp) -> str:
+    return f"top_up:{top_up.pk}"
+
+
+def _tell(top_up: TopUp, *, key: str, kind: str, now: datetime, **more: object) -> None:
+    detail = {"meter": top_up.meter.serial, "top_up": top_up.pk, "amount_fen": top_up.amount_fen, **more}
+    worklist.raise_item(key=key, kind=kind, property_id=top_up.property_id, detail=detail, trace=top_up.trace, now=now)
 
 
 def move(top_up: TopUp, to: str, **changes: object) -> None:

@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='topup',
-            constraint=models.UniqueConstraint(condition=models.Q(('number__isnull', False), models.Q(('state', 'cancelled'), _negated=True)), fields=('meter', 'number'), name='a_purchase_number_is_used_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('number__isnull', False), ('state__in', ['waiting', 'sent', 'unknown', 'stuck'])), fields=('meter', 'number'), name='a_purchase_number_is_used_once'),
         ),
         migrations.AddConstraint(
             model_name='topup',

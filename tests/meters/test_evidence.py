@@ -7,8 +7,9 @@ import pytest
 from meters.evidence import OK, Evidence, weigh
 
 
-def verdict(*, was_sent: bool = True, doubt: str = "", **evidence) -> tuple[str, str]:
-    found, note = weigh(number=7, was_sent=was_sent, doubt=doubt, evidence=Evidence(**({"count": None} | evidence)))
+def verdict(*, doubt: str = "", **evidence) -> tuple[str, str]:
+    """It was sent once and may be in, unless told otherwise."""
+    found, note = weigh(number=7, doubt=doubt, evidence=Evidence(**({"count": None, "chances": 1} | evidence)))
     return found.name.lower(), note
 
 
@@ -65,17 +66,31 @@ def test_a_count_that_was_read_back_decides(count, doubt, expected):
 
 
 def test_a_number_that_is_taken_before_it_was_ever_sent_is_for_a_person():
-    assert verdict(was_sent=False, count=7) == ("stuck", "number_taken")
-    assert verdict(was_sent=False, count=6) == ("nothing", "")
+    assert verdict(chances=0, count=7) == ("stuck", "number_taken")
+    assert verdict(chances=0, count=6) == ("nothing", "")
+
+
+@pytest.mark.parametrize("count", [5, 6, 7, 9, None])
+def test_a_duplicate_of_nothing_that_may_be_in_was_somebody_elses(count):
+    assert verdict(chances=0, count=count, answer="duplicate") == ("stuck", "number_taken")
+
+
+@pytest.mark.parametrize(
+    "evidence", [{"answer": "expired"}, {"is_read_back": True}, {"is_read_back": True, "doubt": "x"}]
+)
+def test_what_was_refused_outright_is_not_in_whoever_lifted_the_count(evidence):
+    assert verdict(chances=0, count=7, **evidence) == ("stuck", "number_taken")
 
 
 @pytest.mark.parametrize("count", [*range(12), None])
 @pytest.mark.parametrize("answer", [None, OK, "duplicate", "count", "expired", "failed"])
 @pytest.mark.parametrize("is_read_back", [False, True])
-def test_it_is_never_sent_again_when_the_count_says_that_it_may_be_in(count, answer, is_read_back):
-    found, _ = verdict(count=count, answer=answer, is_read_back=is_read_back)
+@pytest.mark.parametrize("chances", [0, 1, 2])
+def test_it_is_never_sent_again_when_the_count_says_that_it_may_be_in(count, answer, is_read_back, chances):
+    found, _ = verdict(count=count, answer=answer, is_read_back=is_read_back, chances=chances)
 
     if found in ("again", "renumber"):
         assert count is None or count < 7
     if found == "landed":
         assert count is None or count >= 7
+        assert chances or answer == OK

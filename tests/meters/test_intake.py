@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meters import commands, desired, intake
 from meters.intake import Frame
-from meters.models import Command, Level, Meter, MeterEvent, Reading
+from meters.models import Command, Level, Meter, MeterEvent, MeterModel, Reading
 from notifications.models import WorkItem
 from tests.makers import a_meter, a_property
 from tests.meters.at_once import at_once_each
@@ -105,6 +105,87 @@ def test_a_meter_whose_clock_stands_still_is_believed_when_it_answers():
 
     assert fresh(meter).relay == "closed"
     assert relay_level(meter).agreed_at is not None
+
+
+LONG_PAST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def test_a_meter_that_lost_its_clock_with_the_power_is_believed_when_it_connects():
+    meter = a_meter()
+    says(answer(meter, a_wish(meter, "closed"), NOW, relay="closed", generation=1))
+    says(offline(meter, NOW + 60 * SECOND))
+    back_at = NOW + 360 * SECOND
+
+    says(online(meter, LONG_PAST, received_at=back_at, relay="open"), now=back_at)
+
+    assert (fresh(meter).relay, relay_level(meter).reported) == ("open", "open")
+    assert desired.reconcile(now=back_at) == 1
+
+
+def test_a_meter_that_lost_its_clock_is_believed_when_it_reports():
+    meter = a_meter(held_by="meter")
+    says(telemetry(meter, a_report(NOW, relay="closed", purchase_count=4), received_at=NOW))
+    later = NOW + 60 * SECOND
+
+    for second in range(2):
+        at, count = LONG_PAST + second * SECOND, 5 + second
+        report = a_report(at, relay="open", purchase_count=count, import_wh=2000 + second)
+        says(telemetry(meter, report, received_at=later + second * SECOND), now=later)
+
+    meter = fresh(meter)
+    assert (meter.relay, meter.purchase_count, meter.import_wh) == ("open", 6, 2001)
+    assert meter.reported_at == later + SECOND
+
+
+def test_a_clock_that_went_back_a_little_is_followed_from_when_the_meter_connects():
+    meter = a_meter()
+    says(telemetry(meter, a_report(NOW, relay="closed"), received_at=NOW))
+    slow = timedelta(minutes=30)
+    for minute, relay in ((1, "open"), (2, "closed"), (3, "permitted")):
+        at = NOW + timedelta(minutes=minute)
+        said = {"relay": relay, "import_wh": minute}
+        if minute == 1:
+            says(online(meter, at - slow, received_at=at, **said), now=at)
+        else:
+            says(telemetry(meter, a_report(at - slow, **said), received_at=at), now=at)
+
+        assert fresh(meter).relay == relay
+
+
+def test_a_retained_status_of_long_ago_is_not_taken_for_a_lost_clock():
+    meter = a_meter()
+    says(telemetry(meter, a_report(NOW, relay="closed"), received_at=NOW))
+
+    says(online(meter, NOW - timedelta(days=2), retained=True, received_at=NOW + SECOND, relay="open"))
+
+    assert fresh(meter).relay == "closed"
+
+
+@pytest.mark.parametrize("retained", [True, False])
+def test_a_greeting_that_is_heard_after_newer_news_never_lowers_the_count(retained):
+    meter = a_meter(held_by="meter")
+    says(telemetry(meter, a_report(NOW, purchase_count=5), received_at=NOW))
+    before = NOW - 10 * SECOND
+
+    says(online(meter, before, retained=retained, received_at=NOW + SECOND, purchase_count=4))
+
+    assert fresh(meter).purchase_count == 5
+
+
+@pytest.mark.parametrize("how", ["answer", "greeting", "telemetry"])
+def test_a_count_that_went_back_is_believed_from_an_answer_and_a_greeting(how):
+    meter = a_meter(held_by="meter")
+    says(telemetry(meter, a_report(NOW, purchase_count=5), received_at=NOW))
+    at, said = NOW + SECOND, {"order": "auto", "purchase_count": 0}
+    frames = {
+        "answer": lambda: answer(meter, a_wish(meter, "auto"), at, **said),
+        "greeting": lambda: online(meter, at, **said),
+        "telemetry": lambda: telemetry(meter, a_report(at, **said), received_at=at),
+    }
+
+    says(frames[how]())
+
+    assert fresh(meter).purchase_count == (5 if how == "telemetry" else 0)
 
 
 def test_a_reading_from_a_time_that_cannot_be_is_not_stored_but_the_state_is():
@@ -299,6 +380,50 @@ def test_what_waits_for_a_meter_is_due_at_once_when_it_comes_back():
     says(online(meter, NOW + 42 * SECOND, relay="open"), now=NOW + 42 * SECOND)
 
     assert desired.reconcile(now=NOW + 42 * SECOND) == 1
+
+
+@pytest.mark.parametrize("kind", ["relay", "show"])
+def test_a_command_that_was_sent_into_the_void_does_not_block_a_meter_that_is_back(kind):
+    meter = a_meter()
+    MeterModel.objects.update(command_ttl_s=86400)
+    lost = a_wish(meter, {"relay": "closed", "show": "1200"}[kind], kind=kind)
+    back_at = NOW + 5 * SECOND
+
+    says(online(meter, back_at, relay="open", shown_fen=0), now=back_at)
+
+    assert fresh(lost).state == "expired"
+    assert desired.reconcile(now=back_at) == 1
+    (again,) = commands.claim(now=back_at)
+    assert (again.kind, again.value, again.generation) == (kind, lost.value, lost.generation + 1)
+
+
+def test_what_was_sent_to_a_meter_since_it_is_back_is_on_its_way():
+    meter = a_meter()
+    command = a_wish(meter, "closed", now=NOW + SECOND)
+
+    says(online(meter, NOW, relay="open"), now=NOW + 2 * SECOND)  # the other gateway heard it a little earlier
+
+    assert fresh(command).state == "sent"
+    assert desired.reconcile(now=NOW + 2 * SECOND) == 0
+
+
+def test_a_retained_status_gives_nothing_up():
+    meter = a_meter()
+    command = a_wish(meter, "closed")
+
+    says(online(meter, NOW - SECOND, retained=True, received_at=NOW + 5 * SECOND, relay="open"))
+
+    assert fresh(command).state == "sent"
+
+
+def test_an_answer_to_what_was_given_up_still_counts():
+    meter = a_meter()
+    command = a_wish(meter, "closed")
+    at = NOW + 5 * SECOND
+
+    says(online(meter, at, relay="open"), answer(meter, command, at + SECOND, relay="closed", generation=1), now=at)
+
+    assert (fresh(command).state, relay_level(meter).reported) == ("done", "closed")
 
 
 def test_a_trip_that_waits_for_a_sleeping_meter_does_not_fire_after_the_payment():

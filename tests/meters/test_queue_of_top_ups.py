@@ -26,7 +26,7 @@ DEEDS = (
     *("exchange", "exchange", "exchange, unheard", "exchange, unheard", "sweep", "work", "recharge"),
     *("report and hear", "report", "wait a moment", "wait long", "wait long"),
     *("deliver", "deliver twice", "lose", "hear", "hear twice", "miss"),
-    *("clock back", "clock ahead", "clock right", "forget", "reconnect"),
+    *("clock back", "clock ahead", "clock right", "reconnect"),
 )
 
 # A meter with a slow clock takes the command after it answered the question that was asked when the command ran out.
@@ -68,7 +68,6 @@ class World:
             "sweep": self.sweep,
             "work": lambda: self.says(self.there.work(self.now)),
             "report": lambda: self.says([self.there.telemetry(self.now)]),
-            "forget": self.there.registers.answered.clear,  # it does not know a repeated command again
             "reconnect": self.reconnect,
         }
         if deed in simple:

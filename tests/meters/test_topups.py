@@ -12,7 +12,7 @@ from meters.models import Command, Meter, TopUp
 from notifications.models import WorkItem
 from tests.makers import a_meter, a_room, a_tenancy
 from tests.meters.at_once import at_once, at_once_each
-from tests.meters.saying import a_report, answer, online, telemetry
+from tests.meters.saying import a_report, answer, offline, online, telemetry
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 1, 4, tzinfo=UTC)
@@ -89,7 +89,7 @@ def test_a_meter_whose_count_is_unknown_is_asked_first():
     assert topups.dispatch(now=NOW + SECOND) == 0  # it is being asked already
 
     says(answer(meter, read, NOW + SECOND, purchase_count=0), NOW + SECOND)
-    command = sent(meter, NOW + 61 * SECOND)
+    command = sent(meter, NOW + SECOND)  # at once: it waited for the count alone
 
     assert (command.kind, command.generation) == ("top_up", 1)
 
@@ -209,15 +209,84 @@ def test_a_second_answer_changes_nothing_more():
     assert (state(first), state(second)) == ("landed", "waiting")
 
 
+def sent_again(meter: Meter, *, count: int = 5):
+    """Its first sending went unanswered, and was thought to be lost when the count had been read back."""
+    sent(meter)
+    topups.expire(now=NOW + 32 * SECOND)
+    read = sent(meter, NOW + 33 * SECOND)
+    says(answer(meter, read, NOW + 34 * SECOND, purchase_count=count), NOW + 34 * SECOND)
+    return sent(meter, NOW + 34 * SECOND)
+
+
 def test_a_duplicate_refused_after_the_first_answer_was_lost_is_a_success():
     meter = a_money_meter()
     top_up = a_top_up(meter)
-    command = sent(meter)
+    command = sent_again(meter)  # and then the first one came, late
 
-    says(answer(meter, command, NOW + SECOND, error="duplicate", purchase_count=6), NOW + SECOND)
+    says(answer(meter, command, NOW + 35 * SECOND, error="duplicate", purchase_count=6), NOW + 35 * SECOND)
 
     assert state(top_up) == "landed"
     assert Command.objects.get(pk=command.pk).state == "refused"
+
+
+def test_a_first_sending_that_is_a_duplicate_was_overtaken_by_somebody_else_and_is_not_booked_as_landed():
+    meter = a_money_meter()  # whose count is 6 already: 20.00 were sold with a hand-held device
+    top_up = a_top_up(meter)
+    command = sent(meter)
+
+    taken = says(answer(meter, command, NOW + SECOND, error="duplicate", purchase_count=6), NOW + SECOND)
+
+    assert (taken.landed, state(top_up), top_up.note) == ((), "stuck", "number_taken")
+    assert topups.release(top_up_id=top_up.pk, to="waiting", note="sold by hand", now=NOW + SECOND)
+    assert sent(meter, NOW + 2 * SECOND).generation == 7
+
+
+def test_a_count_that_was_believed_before_the_answer_and_is_refuted_by_it_is_shown_to_a_person():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    command = sent(meter)
+    says(telemetry(meter, a_report(NOW + SECOND, purchase_count=6), received_at=NOW + SECOND), NOW + SECOND)
+    assert state(top_up) == "landed"
+
+    says(answer(meter, command, NOW + 2 * SECOND, error="duplicate", purchase_count=6), NOW + 2 * SECOND)
+
+    item = WorkItem.objects.get()
+    assert (item.kind, item.detail["why"], item.detail["top_up"]) == ("top_up_contradicted", "number_taken", top_up.pk)
+
+
+def test_one_that_was_called_back_and_is_in_the_meter_after_all_is_shown_to_a_person():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    late = sent(meter)
+    says(online(meter, NOW + 5 * SECOND, purchase_count=5), NOW + 5 * SECOND)
+    read_back(meter, 5, NOW + 6 * SECOND)
+    assert topups.cancel(top_up_id=top_up.pk, now=NOW + 6 * SECOND)
+
+    says(answer(meter, late, NOW + 7 * SECOND, purchase_count=6), NOW + 7 * SECOND)
+
+    assert (WorkItem.objects.get().detail["why"], state(top_up)) == ("landed_after_all", "cancelled")
+
+
+def test_what_was_only_sent_under_another_number_cannot_have_landed_under_this_one():
+    meter = a_money_meter(count=8)
+    top_up = a_top_up(meter)
+    says(answer(meter, sent(meter), NOW + SECOND, error="count", purchase_count=5), NOW + SECOND)
+    command = sent(meter, NOW + SECOND)
+    assert command.generation == 6
+
+    says(answer(meter, command, NOW + 2 * SECOND, error="duplicate", purchase_count=6), NOW + 2 * SECOND)
+
+    assert (state(top_up), top_up.note) == ("stuck", "number_taken")
+
+
+def test_what_was_refused_as_expired_is_not_in_when_the_count_reaches_its_number():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    says(answer(meter, sent(meter), NOW + SECOND, error="expired", purchase_count=5), NOW + SECOND)
+
+    says(telemetry(meter, a_report(NOW + 2 * SECOND, purchase_count=6), received_at=NOW + 2 * SECOND), NOW + 2 * SECOND)
+
+    assert (state(top_up), top_up.note) == ("stuck", "number_taken")
 
 
 def test_a_wrong_count_is_corrected_by_what_the_meter_says():
@@ -293,17 +362,112 @@ def test_a_count_that_jumped_beyond_ours_is_never_followed_blindly():
     assert (state(top_up), top_up.note) == ("stuck", "count_jumped")
 
 
-def test_a_meter_whose_count_went_back_is_for_a_person():
-    meter = a_money_meter()
-    landed = a_top_up(meter)
-    says(answer(meter, sent(meter), NOW + SECOND, purchase_count=6), NOW + SECOND)
-    assert state(landed) == "landed"
-    top_up = a_top_up(meter)
-    Meter.objects.filter(pk=meter.pk).update(purchase_count=5)
+def a_meter_that_was_set_back(*, landed: int = 2) -> Meter:
+    """Some of ours are in it; then somebody initialised it, and it says that its count is 0."""
+    meter = a_money_meter(count=0)
+    for second in range(landed):
+        a_top_up(meter)
+        at = NOW + second * SECOND
+        says(answer(meter, sent(meter, at), at, purchase_count=second + 1), at)
+    assert TopUp.objects.filter(state="landed").count() == landed
+    at = NOW + landed * SECOND
+    says(online(meter, at, purchase_count=0), at)
+    return meter
 
-    assert topups.dispatch(now=NOW + 2 * SECOND) == 0
+
+def read_back(meter: Meter, count: int, at: datetime) -> None:
+    read = sent(meter, at)
+    assert read.kind == "read"
+    says(answer(meter, read, at, purchase_count=count), at)
+
+
+def test_a_meter_whose_count_went_back_is_read_back_and_then_for_a_person():
+    meter = a_meter_that_was_set_back()
+    top_up = a_top_up(meter)
+    at = NOW + 5 * SECOND
+
+    read_back(meter, 0, at)
+    assert topups.dispatch(now=at) == 0
 
     assert (state(top_up), top_up.note) == ("stuck", "number_used")
+
+
+def test_a_meter_that_was_set_back_can_be_topped_up_again_when_a_person_has_said_so_once():
+    meter = a_meter_that_was_set_back()
+    first, second = a_top_up(meter), a_top_up(meter)
+    at = NOW + 5 * SECOND
+    TopUp.objects.filter(pk=second.pk).update(next_try_at=at + 60 * SECOND)
+    read_back(meter, 0, at)
+    topups.dispatch(now=at)
+    assert topups.release(top_up_id=first.pk, to="waiting", note="was initialised", now=at)
+
+    for top_up, number in ((first, 1), (second, 2)):
+        at += 60 * SECOND
+        command = sent(meter, at)
+        assert (command.top_up, command.generation) == (top_up, number)
+        says(answer(meter, command, at, purchase_count=number), at)
+
+    assert (state(first), state(second)) == ("landed", "landed")
+
+
+def test_a_number_that_waits_with_another_for_a_person_is_not_used_before_that_is_decided():
+    meter = a_money_meter()
+    taken = a_top_up(meter)
+    says(answer(meter, sent(meter), NOW, error="duplicate", purchase_count=6), NOW)
+    assert (state(taken), taken.number) == ("stuck", 6)
+    says(online(meter, NOW + SECOND, purchase_count=5), NOW + SECOND)
+    top_up = a_top_up(meter)
+
+    read_back(meter, 5, NOW + 2 * SECOND)
+    topups.dispatch(now=NOW + 2 * SECOND)
+    assert (state(top_up), top_up.note) == ("stuck", "number_used")
+
+    topups.release(top_up_id=taken.pk, to="cancelled", note="", now=NOW + 3 * SECOND)
+    topups.release(top_up_id=top_up.pk, to="waiting", note="", now=NOW + 3 * SECOND)
+    assert sent(meter, NOW + 3 * SECOND).generation == 6
+
+
+def test_telemetry_of_a_fast_clock_that_comes_twice_does_not_lower_the_count():
+    meter = a_money_meter(count=4)
+    a_top_up(meter)
+    fast = a_report(NOW + 10 * SECOND, purchase_count=4)
+    command = sent(meter)
+    says(telemetry(meter, fast, received_at=NOW), NOW)
+    says(answer(meter, command, NOW + 11 * SECOND, received_at=NOW + SECOND, purchase_count=5), NOW + SECOND)
+
+    says(telemetry(meter, fast, received_at=NOW + 15 * SECOND), NOW + 15 * SECOND)  # killed before its PUBACK
+
+    a_top_up(meter)
+    assert sent(meter, NOW + 16 * SECOND).generation == 6
+
+
+def test_a_count_that_only_seemed_to_go_back_costs_a_question_and_no_person():
+    meter = a_money_meter()
+    a_top_up(meter)
+    says(answer(meter, sent(meter), NOW + SECOND, purchase_count=6), NOW + SECOND)
+    Meter.objects.filter(pk=meter.pk).update(purchase_count=5)
+    top_up = a_top_up(meter)
+
+    read_back(meter, 6, NOW + 2 * SECOND)
+    command = sent(meter, NOW + 2 * SECOND)
+
+    assert (command.top_up, command.generation) == (top_up, 7)
+    assert not WorkItem.objects.exists()
+
+
+def test_a_number_from_an_earlier_sending_is_taken_over_from_one_that_may_not_go_any_more():
+    room = a_room()
+    meter, tenancy = a_money_meter(room=room), a_tenancy(room=room)
+    topups.queue(key="gone", meter_id=meter.pk, tenancy_id=tenancy.pk, amount_fen=100, trace="", now=NOW)
+    says(answer(meter, sent(meter), NOW, error="expired", purchase_count=5), NOW)
+    type(tenancy).objects.filter(pk=tenancy.pk).update(ends_at=NOW)
+    gone, here = TopUp.objects.get(), a_top_up(meter)
+    assert gone.number == 6
+
+    command = sent(meter, NOW + SECOND)
+    says(answer(meter, command, NOW + SECOND, purchase_count=6), NOW + SECOND)
+
+    assert (command.top_up, state(here), state(gone), gone.number) == (here, "landed", "waiting", None)
 
 
 def test_what_was_thought_lost_and_shows_up_late_is_landed_and_not_sent_again():
@@ -356,6 +520,68 @@ def test_one_whose_command_nobody_has_sent_yet_can_be_cancelled_with_it():
     assert topups.cancel(top_up_id=top_up.pk, now=NOW)
 
     assert commands.claim(now=NOW) == []
+
+
+def test_what_was_lost_on_the_way_is_read_back_as_soon_as_the_meter_is_back():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    lost = sent(meter)  # its gateway was killed before it published, or the meter's socket was dead
+
+    says(online(meter, NOW + 5 * SECOND, purchase_count=5), NOW + 5 * SECOND)
+    assert (state(top_up), Command.objects.get(pk=lost.pk).state) == ("unknown", "expired")
+    read = sent(meter, NOW + 5 * SECOND)
+    says(answer(meter, read, NOW + 6 * SECOND, purchase_count=5), NOW + 6 * SECOND)
+    command = sent(meter, NOW + 6 * SECOND)
+
+    assert (read.kind, command.kind, command.generation) == ("read", "top_up", 6)
+
+
+def test_what_was_not_lost_is_seen_in_the_greeting_of_a_meter_that_is_back():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    sent(meter)
+
+    assert says(online(meter, NOW + 5 * SECOND, purchase_count=6), NOW + 5 * SECOND).landed == (top_up.pk,)
+
+
+def test_what_was_lost_is_not_forgotten_when_the_meter_goes_again_at_once():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    sent(meter)
+    at = NOW + 5 * SECOND
+
+    intake.take([online(meter, at, purchase_count=5), offline(meter, at)], now=at)
+
+    assert state(top_up) == "unknown"
+
+
+def test_a_question_that_was_lost_is_asked_again_as_soon_as_the_meter_is_back():
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    sent(meter)
+    topups.expire(now=NOW + 32 * SECOND)
+    lost = sent(meter, NOW + 33 * SECOND)
+    assert state(top_up) == "unknown"
+
+    says(online(meter, NOW + 35 * SECOND, purchase_count=5), NOW + 35 * SECOND)
+
+    read = sent(meter, NOW + 35 * SECOND)
+    assert (read.kind, read.pk != lost.pk) == ("read", True)
+
+
+def test_a_copy_of_what_was_given_up_is_harmless_when_it_comes_late_all_the_same():
+    """A gateway that had stood still publishes after the meter came back."""
+    meter = a_money_meter()
+    top_up = a_top_up(meter)
+    late = sent(meter)
+    says(online(meter, NOW + 5 * SECOND, purchase_count=5), NOW + 5 * SECOND)
+    read_back(meter, 5, NOW + 6 * SECOND)
+    again = sent(meter, NOW + 6 * SECOND)
+
+    says(answer(meter, late, NOW + 7 * SECOND, purchase_count=6), NOW + 7 * SECOND)
+    says(answer(meter, again, NOW + 8 * SECOND, error="duplicate", purchase_count=6), NOW + 8 * SECOND)
+
+    assert (state(top_up), top_up.number, again.generation) == ("landed", 6, 6)
 
 
 def test_one_that_is_out_or_in_cannot_be_cancelled():
