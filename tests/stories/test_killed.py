@@ -177,7 +177,7 @@ def test_a_callback_that_comes_while_the_database_is_away_is_credited_once_when_
 
 KILLS = 6
 ENOUGH_S = 60  # of killing, where a process takes long to come up
-RECHARGES = 4
+RECHARGES = 5
 SEED = 20260301
 
 
@@ -219,7 +219,7 @@ def test_recharges_go_through_while_everything_is_killed_again_and_again(town: T
     with ThreadPoolExecutor(len(homes)) as tenants:
         paying = [
             tenants.submit(
-                recharge_again_and_again, home, phone, amounts[home], [dice.uniform(0.2, 2) for _ in range(RECHARGES)]
+                recharge_again_and_again, home, phone, amounts[home], [dice.uniform(0.3, 3) for _ in range(RECHARGES)]
             )
             for home, phone in zip(homes, phones, strict=True)
         ]
