@@ -27,7 +27,7 @@ from django.utils.translation import templatize
 CHINESE = Path(settings.BASE_DIR) / "locale/zh_Hans/LC_MESSAGES"
 ROOMS = ("accounts", "billing", "config", "meters", "notifications", "payments", "portal", "templates")
 KEYWORDS = DEFAULT_KEYWORDS | {f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext", "pgettext")}
-PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]")
+PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[a-z]")
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,.;:!?()]|[,;:!?()][\u4e00-\u9fff]")
 
 # (context, msgid): one English word may be two Chinese ones.
@@ -104,14 +104,25 @@ def test_the_login_page_speaks_the_browsers_language_or_else_chinese(
     assert absent not in page
 
 
+def test_no_text_hides_in_an_f_string_where_gettext_does_not_look() -> None:
+    hidden = re.compile(r"""f["'].*\{(_|p?n?gettext)\(""")
+
+    found = [path for path in files(".py") for line in path.read_text().splitlines() if hidden.search(line)]
+
+    assert found == []
+
+
 def said_by_the_code() -> Iterator[Name]:
-    for path in (path for room in ROOMS for path in sorted((Path(settings.BASE_DIR) / room).rglob("*"))):
-        if path.suffix == ".py":
-            yield from said_in(path.read_text())
-        elif path.suffix == ".html":
-            code = templatize(path.read_text())
-            # What is not to be translated is blotted out, but its indentation would not do for Python.
-            yield from said_in("\n".join(line.strip() for line in code.splitlines()))
+    for path in files(".py"):
+        yield from said_in(path.read_text())
+    for path in files(".html"):
+        code = templatize(path.read_text())
+        # What is not to be translated is blotted out, but its indentation would not do for Python.
+        yield from said_in("\n".join(line.strip() for line in code.splitlines()))
+
+
+def files(suffix: str) -> list[Path]:
+    return [path for room in ROOMS for path in sorted((Path(settings.BASE_DIR) / room).rglob(f"*{suffix}"))]
 
 
 def said_in(code: str) -> Iterator[Name]:

@@ -30,7 +30,8 @@ class Command(BaseCommand):
         ailments = [ailment for examine in EXAMINATIONS for ailment in examine(timezone.now())]
         ailments += broker()
         for ailment in ailments:
-            self.stdout.write(f"{_('warning') if ailment.is_warning else _('WRONG')}  {ailment}")
+            degree = _("warning") if ailment.is_warning else _("WRONG")
+            self.stdout.write(f"{degree}  {ailment}")
         if any(not ailment.is_warning for ailment in ailments):
             sys.exit(1)
         self.stdout.write(_("All is well."))
