@@ -10,6 +10,8 @@ KINDS = {
     "unknown_meter": _("Unknown meter reports"),
     "bad_frame": _("Unreadable report of a meter"),
     "top_up_stuck": _("Top-up is stuck"),
+    "top_up_waits_for_nobody": _("Top-up for a home that has ended"),
+    "top_up_contradicted": _("Meter contradicts a booked top-up"),
     "top_up_not_settled": _("Top-up cannot be settled"),
     "debt_without_basis": _("Debt, and no legal basis for a cut"),
     "payment_in_suspense": _("Payment in suspense"),
