@@ -22,7 +22,7 @@ from config.embedded import holding, lease, postgres
 KEPT = ("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 KEPT_BEGINNINGS = ("PYTHON", "LC_", "COV")
 OPERATORS = ("DATABASE_URL", "DATABASE_LISTEN_URL", "MQTT_URL", "SECRET_KEY")  # not of a run on throwaway data
-ENDS_WITHIN_S = 10.0
+ENDS_WITHIN_S = 30.0  # should it only just be starting
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,16 +62,23 @@ def release(folder: Path, *, patience_s: float) -> bool:
     with _one_at_a_time:
         if folder in _held:
             os.close(_held.pop(folder))
-    deadline, notices = time.monotonic() + patience_s, time.monotonic() + NOTICED_S
     keeper = _open(folder / "keeper")
     try:
-        while not (is_gone := lock(keeper, fcntl.LOCK_EX)) and time.monotonic() < deadline:
-            if time.monotonic() > notices and _ready(folder) is not None:
-                break  # somebody else uses it
-            time.sleep(POLL_S)
-        return is_gone
+        return _is_deserted(folder, keeper, time.monotonic() + patience_s)
     finally:
         os.close(keeper)
+
+
+def _is_deserted(folder: Path, keeper: int, deadline: float) -> bool:
+    """Wait for the keeper to end. One that was only just bringing the server up does so first, and then looks."""
+    ready_since = None
+    while not lock(keeper, fcntl.LOCK_EX):
+        now = time.monotonic()
+        ready_since = (ready_since or now) if _ready(folder) is not None else None
+        if now > deadline or (ready_since is not None and now - ready_since > NOTICED_S):
+            return False  # somebody else uses it
+        time.sleep(POLL_S)
+    return True
 
 
 def _make_passable(folder: Path) -> None:

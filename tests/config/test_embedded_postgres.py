@@ -298,3 +298,40 @@ class TestAsRoot:
         with using("postgres", folder) as url:
             assert ask(url, "select 1") == 1
             assert Path(f"/proc/{server_of(folder)}").stat().st_uid == 12345
+
+
+RELEASE = """
+import sys
+from pathlib import Path
+from config.embedded import holding, postgres
+folder = Path(sys.argv[1])
+postgres.lease(folder, durable=False)
+print(holding.release(folder, patience_s=20), holding.release(folder, patience_s=20), flush=True)
+sys.stdin.read()
+"""
+
+
+def released(folder):
+    words = [sys.executable, "-W", "error", "-c", RELEASE, str(folder)]
+    answer = subprocess.run(words, cwd=PROJECT, input="", capture_output=True, text=True, check=True)
+    return answer.stdout.strip()
+
+
+def test_whoever_gives_a_lease_back_sees_the_server_gone(folder):
+    assert released(folder) == "True True"
+
+    assert not (folder / "ready").exists()
+    assert not processes_of(folder)
+
+
+def test_a_server_that_somebody_else_uses_stays(folder):
+    with using("postgres-forgetful", folder) as url:
+        assert released(folder) == "False False"
+        assert ask(url, "select 1") == 1
+
+
+def test_the_address_is_known_before_the_server_runs(folder):
+    address = postgres.address(folder)
+
+    with using("postgres-forgetful", folder) as url:
+        assert url == address
