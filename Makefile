@@ -8,7 +8,7 @@ DEPLOY := METERPAY_ENV=production SECRET_KEY=only-for-the-deploy-check-in-make-l
 	PUBLIC_URL=https://pay.example.com ALLOWED_HOSTS=pay.example.com \
 	DATABASE_URL=postgresql://meterpay@127.0.0.1:1/none MQTT_URL=mqtts://mqtt.example.com
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint messages bench clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,12 @@ lint: setup
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(DEPLOY) $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 	$(BIN)/djlint templates --check --lint --quiet
+
+# After adding a text for people: extract (needs GNU gettext), translate in locale/, compile. A test compares.
+messages: setup
+	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-wrap --no-obsolete \
+		-i .venv -i var -i 'tests/*' -i sandbox -i benchmarks
+	$(BIN)/pybabel compile -D django -d locale -l zh_Hans
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ONLY)

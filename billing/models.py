@@ -101,7 +101,7 @@ class JournalEntry(models.Model):
     digest = models.CharField(_("digest of the lines"), max_length=32)
     happened_at = models.DateTimeField(_("happened"))
     posted_at = models.DateTimeField(_("posted"))
-    trace = models.CharField(max_length=36, blank=True, default="")
+    trace = models.CharField(_("trace"), max_length=36, blank=True, default="")
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by")
     )

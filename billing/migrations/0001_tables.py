@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(max_length=32, verbose_name='digest of the lines')),
                 ('happened_at', models.DateTimeField(verbose_name='happened')),
                 ('posted_at', models.DateTimeField(verbose_name='posted')),
-                ('trace', models.CharField(blank=True, default='', max_length=36)),
+                ('trace', models.CharField(blank=True, default='', max_length=36, verbose_name='trace')),
                 ('reason', models.CharField(blank=True, default='', max_length=255, verbose_name='reason')),
                 ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
                 ('property', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.property', verbose_name='property')),
