@@ -260,8 +260,9 @@ def test_money_paid_before_it_could_go_on_goes_on_with_the_next_recharge() -> No
 
 def test_where_both_kinds_hang_money_stays_unless_a_meter_is_named() -> None:
     purse = a_home(held_by="meter")
-    makers.a_meter(room=purse.tenancy.room, held_by="server")
-    own = purse.tenancy.room.installations.get(meter__model__balance_held_by="meter").meter
+    room = makers.Room.objects.get(tenancies__purse=purse)
+    makers.a_meter(room=room, held_by="server")
+    own = room.installations.get(meter__model__balance_held_by="meter").meter
 
     top_up(purse, 500, key="payment:1")
     assert columns(purse)["paid"] == 500
