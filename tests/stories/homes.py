@@ -11,7 +11,7 @@ from accounts.models import Tenancy
 from billing import prepaid
 from billing.models import Purse
 from meters.models import Level, Meter
-from sandbox.phone import Phone
+from sandbox.phone import Phone, Shapes
 
 Provider = Literal["wechat", "alipay"]
 
@@ -67,6 +67,6 @@ class Vendor:
 
 
 def seen_by(phone: Phone) -> Any:
-    """The tenant's home as the API shows it."""
-    (home,) = phone.homes()["homes"]
+    """The tenant's home as the API shows it to somebody who reads English."""
+    (home,) = phone.api("GET", Shapes.HOMES, headers={"Accept-Language": "en"})["homes"]
     return home
