@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,10 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from config.embedded.children import command_line
 from tests.processes import marked
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -31,7 +34,7 @@ ASTRAY = {
     "DJANGO_SETTINGS_MODULE": "nobodys.settings",
 }
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(PATIENCE_S + 60)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(2 * PATIENCE_S)]
 
 
 @pytest.fixture
@@ -125,6 +128,72 @@ def test_a_step_that_fails_says_why_and_where_the_logs_are(folder):
     assert told["audit"] == {}
     assert marked(str(folder)) == []
     assert [entry.name for entry in folder.iterdir()] == [Path(failed["logs"]).name]
+
+
+def test_it_stays_until_it_is_told_to_go_and_goes_on_with_the_same_data(folder):
+    with staying(folder) as demo:
+        told = until_it_stays(demo)
+        first = re.findall(r"meter (\d+)", told)
+        (gateway,) = [pid for pid in marked(str(folder)) if " gateway " in command_line(pid)]
+
+        os.kill(gateway, signal.SIGKILL)
+
+        assert "gateway ended with status -9 and was started again" in demo.stdout.readline()
+        assert "a demo runs already" in refused(folder)
+    assert demo.returncode == 0
+    assert marked(str(folder)) == []
+
+    with staying(folder) as demo:
+        second = re.findall(r"meter (\d+)", until_it_stays(demo))
+    assert demo.returncode == 0
+    assert marked(str(folder)) == []
+    assert len(first) == len(second) == 2
+    assert not set(first) & set(second)  # the power of the first two is on
+
+
+@contextmanager
+def staying(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`make demo` with a var/ of its own, until Ctrl-C."""
+    demo = subprocess.Popen(
+        [sys.executable, "manage.py", "demo"],
+        cwd=PROJECT,
+        env=of_nobody() | {"METERPAY_VAR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield demo
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+
+
+def until_it_stays(demo: subprocess.Popen[str]) -> str:
+    assert demo.stdout is not None
+    told = ""
+    for line in demo.stdout:
+        told += line
+        if "stays up" in line:
+            return told
+    raise AssertionError(told)
+
+
+def refused(folder: Path) -> str:
+    """What a second demo on the same data is told."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "demo"],
+        cwd=PROJECT,
+        env=of_nobody() | {"METERPAY_VAR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+
+
+def of_nobody() -> dict[str, str]:
+    """An environment that names no server."""
+    return {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "MQTT_URL")}
 
 
 def test_in_production_it_does_not_touch_anything():
