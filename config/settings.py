@@ -61,6 +61,8 @@ if WEB_POOL == "callbacks":
     if DATABASE_LISTEN_URL == DATABASE_URL:
         _options |= {"server_side_binding": True, "prepare_threshold": 2}
 elif DATABASE_POOL_SIZE:
+    # After a restart of the database nobody meets a dead connection; a provider would simply call back again.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     _options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
 MQTT_URL = env.url("MQTT_URL", "", schemes=("mqtt", "mqtts"))
 if PRODUCTION and not MQTT_URL:
