@@ -14,8 +14,13 @@ def main() -> None:
     ensure_database(sys.argv[1:])
 
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        # Whatever was asked for, the database is away: one line says so, `manage.py doctor` says why.
+        sys.exit(f"meterpay: database: {str(error).splitlines()[0]} (see: manage.py doctor)")
 
 
 if __name__ == "__main__":

@@ -47,13 +47,14 @@ Examination = Callable[[datetime], Iterator[Ailment]]
 def database(now: datetime) -> Iterator[Ailment]:
     """Reachable, young enough, durable, migrated, with a clock like ours, and LISTEN works through its own address."""
     try:
+        psycopg.connect(settings.DATABASE_URL, connect_timeout=5).close()  # the pool would not say why it cannot
         with connection.cursor() as cursor:
             cursor.execute(
                 "select current_setting('server_version_num')::int, current_setting('fsync'),"
                 " current_setting('synchronous_commit'), clock_timestamp()"
             )
             version, fsync, synchronous_commit, clock = cursor.fetchone()
-    except DatabaseError as error:
+    except (DatabaseError, psycopg.Error) as error:
         yield Ailment("DATABASE_URL", str(error).split("\n", maxsplit=1)[0], _("start PostgreSQL, or mend the address"))
         return
     if version < OLDEST_POSTGRESQL:
@@ -159,8 +160,8 @@ def vendors_clocks(now: datetime) -> Iterator[Ailment]:
         try:
             answer = requests.get(getattr(settings, name), timeout=settings.VENDOR_TIMEOUT_S, allow_redirects=False)
             date = parsedate_to_datetime(answer.headers["Date"])
-        except requests.RequestException as error:
-            yield Ailment(name, type(error).__name__, _("let this machine reach the vendor"), is_warning=True)
+        except requests.RequestException:
+            yield Ailment(name, _("does not answer"), _("let this machine reach the vendor"), is_warning=True)
         except (KeyError, ValueError):
             continue  # no Date, no comparison
         else:

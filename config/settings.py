@@ -219,6 +219,7 @@ LOGGING: dict[str, Any] = {
         "django_q": {"handlers": [], "level": "WARNING"},
         "django-q": {"handlers": [], "level": "WARNING"},
         "paho": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},  # it repeats each try; whoever asked gets the error
         "django.server": {"handlers": [], "level": "INFO"},
         "urllib3": {"level": "WARNING"},
     },

@@ -213,6 +213,7 @@ class Gateway:
         client.max_inflight_messages_set(100)
         client.on_socket_open = _without_delay
         client.on_connect = self._on_connect
+        client.on_connect_fail = lambda *_: logger.warning("the broker cannot be reached; trying again")
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message

@@ -13,6 +13,7 @@ from billing import prepaid
 from billing.models import Purse
 from billing.prepaid import Source
 from meters.models import Meter
+from notifications import worklist
 from payments.models import CounterReceipt
 
 
@@ -91,7 +92,22 @@ def correct(*, receipt_id: int, by: User, reason: str, now: datetime) -> Counter
             reason=reason,
             now=now,
         )
+        _tell_of_debt(receipt, now)
     return receipt
+
+
+def _tell_of_debt(receipt: CounterReceipt, now: datetime) -> None:
+    """What went into a meter, or was used, cannot be taken back: somebody has to talk to the tenant."""
+    purse = Purse.objects.get(pk=receipt.purse_id)
+    if purse.available_fen() < 0:
+        worklist.raise_item(
+            key=f"correction:{receipt.pk}",
+            kind="correction_left_debt",
+            property_id=receipt.property_id,
+            detail={"receipt": receipt.number, "amount_fen": -purse.available_fen()},
+            trace=receipt.trace,
+            now=now,
+        )
 
 
 def _cash_box(receipt: CounterReceipt) -> Source:

@@ -131,7 +131,12 @@ def _take(request: HttpRequest, answers: Answers) -> Added:
 def _correct(request: HttpRequest, receipt: CounterReceipt, answers: Answers) -> str:
     by, now = staff.who(request), timezone.now()
     done = counter.correct(receipt_id=receipt.pk, by=by, reason=answers["reason"], now=now)
-    return gettext("%(amount)s taken back out of the purse.") % {"amount": money.shown(done.amount_fen)}
+    taken_back = gettext("%(amount)s taken back out of the purse.") % {"amount": money.shown(done.amount_fen)}
+    debt_fen = -Purse.objects.get(pk=done.purse_id).available_fen()
+    if debt_fen <= 0:
+        return taken_back
+    owed = gettext("The money is in the meter or used: %(debt)s are owed, and the next recharge pays them first.")
+    return f"{taken_back} {owed % {'debt': money.shown(debt_fen)}}"
 
 
 def _receipt(receipt: CounterReceipt) -> Facts:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from accounts.models import Room
 from billing import ledger, prepaid
 from billing.ledger import LedgerConflict
 from billing.models import JournalEntry, Purse, Transfer
@@ -260,7 +261,7 @@ def test_money_paid_before_it_could_go_on_goes_on_with_the_next_recharge() -> No
 
 def test_where_both_kinds_hang_money_stays_unless_a_meter_is_named() -> None:
     purse = a_home(held_by="meter")
-    room = makers.Room.objects.get(tenancies__purse=purse)
+    room = Room.objects.get(tenancies__purse=purse)
     makers.a_meter(room=room, held_by="server")
     own = room.installations.get(meter__model__balance_held_by="meter").meter
 

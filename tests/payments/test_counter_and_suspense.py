@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from billing import prepaid
 from billing.models import JournalEntry, Transfer
+from meters.models import TopUp
 from notifications.models import WorkItem
 from payments import counter, suspense
 from payments.models import CounterReceipt, Payment, ShippingNotice
@@ -82,6 +84,16 @@ class TestCorrection:
         assert purse.paid_fen == 0
         assert JournalEntry.objects.count() == 2
         assert CounterReceipt.objects.get().correction_reason == "wrong room"
+
+    def test_what_is_in_the_meter_is_owed_and_a_person_is_told(self, clerk):
+        purse = a_home(held_by="meter")
+        receipt = take_cash(purse, clerk)
+        TopUp.objects.update(state="landed", number=1, landed_at=timezone.now())
+        prepaid.settle(now=timezone.now())
+
+        counter.correct(receipt_id=receipt.pk, by=clerk, reason="wrong room", now=timezone.now())
+
+        assert WorkItem.objects.get(kind="correction_left_debt").detail["amount_fen"] == 5000
 
     def test_many_at_once_correct_once(self, clerk):
         purse = a_home()

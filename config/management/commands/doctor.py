@@ -34,7 +34,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{degree}  {ailment}")
         if any(not ailment.is_warning for ailment in ailments):
             sys.exit(1)
-        self.stdout.write(_("All is well."))
+        self.stdout.write(_("Nothing is wrong; %s warnings.") % len(ailments) if ailments else _("All is well."))
 
 
 def broker() -> Iterator[Ailment]:
