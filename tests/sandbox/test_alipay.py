@@ -128,8 +128,8 @@ def beijing_in(seconds):
     [
         ({"app_id": "1"}, "isv.invalid-app-id"),
         ({"app_id": ""}, "isv.missing-app-id"),
-        ({"timestamp": beijing_in(-360)}, "isv.invalid-timestamp"),
-        ({"timestamp": beijing_in(360)}, "isv.invalid-timestamp"),
+        ({"timestamp": -360}, "isv.invalid-timestamp"),
+        ({"timestamp": 360}, "isv.invalid-timestamp"),
         ({"timestamp": "2026"}, "isv.invalid-timestamp"),
         ({"charset": "big5"}, "isv.invalid-charset"),
         ({"sign_type": "RSA"}, "isv.invalid-signature-type"),
@@ -141,6 +141,8 @@ def beijing_in(seconds):
 )
 def test_a_request_that_the_gateway_would_refuse_is_refused_unsigned(app, changes, sub_code):
     changes = {"method": "alipay.trade.query"} | changes
+    if isinstance(changes.get("timestamp"), int):
+        changes["timestamp"] = beijing_in(changes["timestamp"])  # counted from now: tests are collected minutes before
 
     answer = app.call(changes.pop("method"), {"out_trade_no": "SANDBOX001"}, **changes)
 
