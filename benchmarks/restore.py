@@ -124,8 +124,8 @@ def _result(
 def _stages(
     paid: Sequence[Home], sent_at: dict[str, float], stored_at: dict[int, float]
 ) -> dict[str, dict[str, float]]:
-    """Where the time goes, medians by kind of meter: until our view begins, until the gateway has claimed the command,
-    until its answer is taken in, until that is committed.
+    """Where the time goes, medians by kind of meter: until a command is queued (a relay's counts from the beginning of
+    our view, a top-up's is made by the gateway), claimed, its answer taken in, and that committed.
     """
     from meters.models import Command
 
@@ -136,7 +136,7 @@ def _stages(
         )
         if command.sent_at is not None and command.answered_at is not None
     }
-    names = ("to our view", "to the gateway", "to the answer", "to the commit")
+    names = ("until queued", "until claimed", "until answered", "until stored")
     stages: dict[str, dict[str, float]] = {}
     for held_by in ("server", "meter"):
         rows = [
