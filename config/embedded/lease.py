@@ -21,7 +21,6 @@ WITHOUT_DATABASE = {
     "collectstatic",
     "compilemessages",
     "makemessages",
-    "makemigrations",
     "spectacular",
 }
 
