@@ -106,11 +106,10 @@ begin
                    coalesce(sum(m.fen) filter (where a.kind = 'subsidy'), 0) as subsidy,
                    coalesce(sum(m.fen) filter (where a.kind = 'in_transit'), 0) as in_transit,
                    coalesce(sum(m.fen) filter (where a.kind = 'in_meter'), 0) as in_meter
-              from (select unnest(p_credits) as account, unnest(p_amounts) as fen
-                    union all
-                    select unnest(p_debits), -unnest(p_amounts)) m
+              from billing_transfer t
+              cross join lateral (values (t.credit_id, t.amount_fen), (t.debit_id, -t.amount_fen)) m (account, fen)
               join billing_ledgeraccount a on a.id = m.account
-             where a.purse_id is not null
+             where t.entry_id = v_entry and a.purse_id is not null
              group by a.purse_id) moved
      where p.id = moved.purse_id;
     perform set_config('meterpay.ledger', '', true);
@@ -142,15 +141,16 @@ declare
     v_wanted text;
     v_meter record;
 begin
-    select t.room_id, p.property_id, p.paid_fen + p.subsidy_fen into v_room, v_property, v_available
-      from billing_purse p join accounts_tenancy t on t.id = p.tenancy_id
+    select t.room_id, p.property_id, p.paid_fen + p.subsidy_fen, h.position into v_room, v_property, v_available, v_hold
+      from billing_purse p
+      join accounts_tenancy t on t.id = p.tenancy_id
+      left join billing_staffhold h
+        on h.room_id = t.room_id and h.lifted_at is null and (h.until_at is null or h.until_at > p_now)
      where p.id = p_purse and t.starts_at <= p_now and (t.ends_at is null or t.ends_at > p_now);
     if not found then
         return 'none';
     end if;
     update billing_purse set decided_at = p_now where id = p_purse;  -- billing/changes.py looks for what came later
-    select position into v_hold from billing_staffhold
-     where room_id = v_room and lifted_at is null and (until_at is null or until_at > p_now);
 
     if v_hold is not null then
         v_verdict := 'hold_' || v_hold;

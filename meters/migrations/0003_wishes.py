@@ -12,31 +12,33 @@ WISHES = """
 -- The next command of a level: a new generation, in the place of one that was still queued. The level is locked.
 create function meters_issue(p_level bigint, p_now timestamptz) returns void language plpgsql as $$
 declare
-    v_level meters_level;
-    v_meter meters_meter;
-    v_ttl_s integer;
+    v record;
 begin
-    select * into v_level from meters_level where id = p_level for update;
-    select m.* into v_meter from meters_meter m where m.id = v_level.meter_id;
-    select command_ttl_s into v_ttl_s from meters_metermodel where id = v_meter.model_id;
+    select l.meter_id, l.kind, m.property_id, m.is_online, m.relay_generation, k.command_ttl_s as ttl_s into strict v
+      from meters_level l
+      join meters_meter m on m.id = l.meter_id
+      join meters_metermodel k on k.id = m.model_id
+     where l.id = p_level
+       for update of l;
 
     update meters_command set state = 'superseded'
-     where meter_id = v_level.meter_id and kind = v_level.kind and state = 'queued';
+     where meter_id = v.meter_id and kind = v.kind and state = 'queued';
 
-    update meters_level
-       set generation = greatest(generation, case when kind = 'relay' then v_meter.relay_generation else 0 end) + 1,
-           tries = tries + 1,
-           -- The first tries follow a command's lifetime; then more and more slowly, but always again.
-           next_try_at = p_now + make_interval(secs => least(v_ttl_s * power(2, least(tries, 6)), 900))
-     where id = p_level
-    returning * into v_level;
-
+    with level as (
+        update meters_level
+           set generation = greatest(generation, case when kind = 'relay' then v.relay_generation else 0 end) + 1,
+               tries = tries + 1,
+               -- The first tries follow a command's lifetime; then more and more slowly, but always again.
+               next_try_at = p_now + make_interval(secs => least(v.ttl_s * power(2, least(tries, 6)), 900))
+         where id = p_level
+        returning wanted, generation, trace
+    )
     insert into meters_command
         (id, meter_id, property_id, kind, value, generation, state, trace, queued_at, error)
-    values (gen_random_uuid(), v_level.meter_id, v_meter.property_id, v_level.kind, v_level.wanted,
-            v_level.generation, 'queued', v_level.trace, p_now, '');
+    select gen_random_uuid(), v.meter_id, v.property_id, v.kind, wanted, generation, 'queued', trace, p_now, ''
+      from level;
 
-    if v_meter.is_online then
+    if v.is_online then
         perform pg_notify('meterpay_commands', '');  -- nobody waits for a meter that is away
     end if;
 end $$;
@@ -59,13 +61,17 @@ begin
             tries = 0, next_try_at = p_now
     returning * into v_level;
 
-    -- A queued command of an older wish is taken back before anybody sends it ...
-    update meters_command set state = 'superseded'
-     where meter_id = p_meter and kind = p_kind and state = 'queued' and value <> p_wanted;
-    -- ... but one that is out cannot be. The newest is what counts: a meter refuses older ones as stale.
+    -- What is out cannot be taken back. The newest is what counts: a meter refuses older ones as stale.
     select * into v_newest from meters_command
      where meter_id = p_meter and kind = p_kind and state <> 'superseded'
      order by queued_at desc, generation desc limit 1;
+    if v_newest.state = 'queued' and v_newest.value <> p_wanted then
+        -- A queued command of an older wish can: nobody has sent it. Then what was out before it counts.
+        update meters_command set state = 'superseded' where id = v_newest.id;
+        select * into v_newest from meters_command
+         where meter_id = p_meter and kind = p_kind and state <> 'superseded'
+         order by queued_at desc, generation desc limit 1;
+    end if;
 
     if v_newest.state = 'queued' or (v_newest.state = 'sent' and v_newest.expires_at > p_now) then
         if v_newest.value = p_wanted then

@@ -73,12 +73,15 @@ begin
     end if;
 
     if v_new then
-        update payments_attempt a set state = 'paid', ended_at = p_now, next_ask_at = null where a.id = v_attempt.id;
+        -- What is still open elsewhere is to be closed at its provider: the chaser looks at once.
+        update payments_attempt a
+           set state = case when a.id = v_attempt.id then 'paid' else a.state end,
+               ended_at = case when a.id = v_attempt.id then p_now else a.ended_at end,
+               next_ask_at = case when a.id <> v_attempt.id then p_now end
+         where a.order_id = v_attempt.order_id
+           and (a.id = v_attempt.id or v_suspicion = '' and a.state in ('made', 'ready'));
         if v_suspicion = '' then
             update payments_order o set state = 'paid', paid_at = p_paid_at, closed_at = null where o.id = v_order.id;
-            -- What is still open elsewhere is to be closed at its provider: the chaser looks at once.
-            update payments_attempt a set next_ask_at = p_now
-             where a.order_id = v_order.id and a.id <> v_attempt.id and a.state in ('made', 'ready');
             delete from billing_cuthold h where h.key = 'order:' || v_order.id;
             perform billing_top_up('payment:' || v_payment.id, 'recharge', v_order.purse_id, p_amount_fen,
                                    'clearing', 'merchant:' || v_merchant.slug, v_order.meter_id,
