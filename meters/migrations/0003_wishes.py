@@ -67,7 +67,8 @@ begin
      order by queued_at desc, generation desc limit 1;
     if v_newest.state = 'queued' and v_newest.value <> p_wanted then
         -- A queued command of an older wish can: nobody has sent it. Then what was out before it counts.
-        update meters_command set state = 'superseded' where id = v_newest.id;
+        -- Unless a gateway claims it at this very instant: then it is out, and a newer generation must follow it.
+        update meters_command set state = 'superseded' where id = v_newest.id and state = 'queued';
         select * into v_newest from meters_command
          where meter_id = p_meter and kind = p_kind and state <> 'superseded'
          order by queued_at desc, generation desc limit 1;
