@@ -1,4 +1,4 @@
-"""The tenant's recharges: place one, look at it, call it off."""
+"""The tenant's recharges: place one, look at it and at those before, call it off."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 import re
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.request import Request
@@ -20,7 +21,7 @@ from accounts import scope
 from accounts.models import AccessToken, Tenancy
 from billing import money
 from meters.models import Meter
-from payments import chase, checkout
+from payments import chase, checkout, history
 from payments.models import Attempt, Order
 from payments.providers.base import ProviderRefused, ProviderUnsure
 
@@ -59,11 +60,81 @@ class RechargeAnswer(serializers.Serializer[Any]):
     )
 
 
+class RechargesRequest(serializers.Serializer[Any]):
+    """The query of a list."""
+
+    home = serializers.IntegerField(min_value=1, required=False, help_text="only those of this home")
+    cursor = serializers.CharField(
+        max_length=32, required=False, default="", help_text="`next` of the page before; without it, the newest"
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=20, help_text="how many at most")
+
+
+class PastRecharge(serializers.Serializer[Any]):
+    number = serializers.CharField()
+    home = serializers.IntegerField(source="tenancy_id")
+    state = serializers.ChoiceField(choices=Order.State.choices)
+    amount = serializers.SerializerMethodField(help_text="yuan with two decimals: 50.00")
+    refunded = serializers.SerializerMethodField(help_text="what of it was given back: 0.00")
+    channel = serializers.SerializerMethodField(help_text="how it was, or is to be, paid")
+    placed_at = serializers.DateTimeField()
+    paid_at = serializers.DateTimeField(allow_null=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+    by_me = serializers.SerializerMethodField(help_text="false: by somebody who shares the home")
+
+    def get_amount(self, order: Order) -> str:
+        return money.to_yuan(order.amount_fen)
+
+    def get_refunded(self, order: Order) -> str:
+        return money.to_yuan(order.refunded_fen)  # type: ignore[attr-defined]  # see history.page_of
+
+    @extend_schema_field(serializers.ChoiceField(choices=Attempt.Channel.choices))
+    def get_channel(self, order: Order) -> str:
+        tried: list[Attempt] = order.tried  # type: ignore[attr-defined]  # see history.page_of
+        return next((one.channel for one in tried if one.state == Attempt.State.PAID), tried[0].channel)
+
+    def get_by_me(self, order: Order) -> bool:
+        return bool(order.user_id == self.context["user"].pk)
+
+
+class RechargesAnswer(serializers.Serializer[Any]):
+    recharges = PastRecharge(many=True)
+    next = serializers.CharField(allow_null=True, help_text="the `cursor` of the next page; null on the last")
+
+
 RECHARGE_HEADERS = [OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, required=True)]
 
 
 class Recharges(APIView):
-    @extend_schema(request=RechargeRequest, responses={201: RechargeAnswer}, parameters=RECHARGE_HEADERS)
+    @extend_schema(
+        operation_id="recharges_list",
+        summary="List the recharges of one's homes",
+        parameters=[RechargesRequest],
+        responses=RechargesAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """The tenant's recharges, newest first: their own, and since they joined a home those of who shares it.
+
+        Nobody is asked how an unpaid one stands; a look at that one alone does ask.
+        """
+        form = RechargesRequest(data=request.query_params)
+        form.is_valid(raise_exception=True)
+        asked, user = form.validated_data, _login(request).user
+        try:
+            page = history.page_of(
+                user, home_id=asked.get("home"), cursor=asked["cursor"], at_most=asked["limit"], now=timezone.now()
+            )
+        except history.UnknownCursor as error:
+            raise ValidationError(_("There is no such page. Begin with the newest."), "unknown_cursor") from error
+        answer = {"recharges": page.orders, "next": page.following or None}
+        return Response(RechargesAnswer(answer, context={"user": user}).data)
+
+    @extend_schema(
+        summary="Place a recharge",
+        request=RechargeRequest,
+        responses={201: RechargeAnswer},
+        parameters=RECHARGE_HEADERS,
+    )
     def post(self, request: Request) -> Response:
         """Places a recharge. The same Idempotency-Key with the same body gives the same order, ready to be paid."""
         form = RechargeRequest(data=request.data)
@@ -79,20 +150,20 @@ class Recharges(APIView):
 
 
 class Recharge(APIView):
-    @extend_schema(responses=RechargeAnswer)
+    @extend_schema(summary="See how a recharge stands", responses=RechargeAnswer)
     def get(self, request: Request, number: str) -> Response:
         """How a recharge stands. While it is unpaid its provider is asked, at most every other second."""
-        order = _own_order(request, number)
+        order = _found(history.visible_to(_login(request).user, timezone.now()), number)
         chase.ask_now(order, now=timezone.now())
         order.refresh_from_db()
         return Response(_answer(order, pay=None))
 
 
 class CancelRecharge(APIView):
-    @extend_schema(request=None, responses=RechargeAnswer)
+    @extend_schema(summary="Call a recharge off", request=None, responses=RechargeAnswer)
     def post(self, request: Request, number: str) -> Response:
         """Calls a recharge off: closed at the provider first, then here. Paid meanwhile, it is credited instead."""
-        order = _own_order(request, number)
+        order = _found(Order.objects.filter(user=request.user.pk), number)
         if not chase.call_off(order, now=timezone.now()):
             raise ProviderAway(_("The payment provider does not answer. Try again in a moment."), "provider_away")
         order.refresh_from_db()
@@ -139,8 +210,8 @@ def _meter_of(tenancy: Tenancy, serial: str) -> Meter:
     return meter
 
 
-def _own_order(request: Request, number: str) -> Order:
-    order = Order.objects.filter(user=request.user.pk, number=number).first()
+def _found(orders: QuerySet[Order], number: str) -> Order:
+    order = orders.filter(number=number).first()
     if order is None:
         raise NotFound
     return order
