@@ -1,8 +1,8 @@
 """`confirm`: callbacks a second, through HTTP to money in a purse and a command for its meter, durably committed.
 
-Each callback is another home's first recharge: power off, the server holds the money, the meter has a display. That
-is the most that a callback ever causes: evidence; order, attempt, payment, entry, transfer, purse, a ledger account,
-two levels, two commands, a message to the tenant, a shipping notice; and a notification for the gateway.
+Each callback is another home's first recharge, the power off, the money held by the server. What one causes: evidence;
+order, attempt, payment, entry, transfer, purse, a ledger account, the relay's level and command, a message to the
+tenant, a shipping notice; and a notification for the gateway. (A meter with a display gets a second command.)
 
 The reference is pgbench's TPC-B on the same server: what its disk and its cores give to anybody.
 """
@@ -34,7 +34,7 @@ def run(*, quick: bool) -> Result:
     from sandbox.world import load_world
 
     world = load_world(folder() / "sandbox")
-    town = homes.Town(world)
+    town = homes.Town(world, has_display=False)
     runs = []
     with web.running(folder()) as port:
         _send(port, [home.attempt for home in town.add(100, held_by="server")])  # the first ones load code and plans

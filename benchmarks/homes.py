@@ -39,14 +39,14 @@ class Home:
 class Town:
     """Ten properties of one merchant, what they may cut for, and homes as many as asked for."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, has_display: bool = True) -> None:
         self._serial = itertools.count(1)
         self._user = User.objects.create(username="payer", name="王小明")
         self._merchant = _merchant(world)
         self._places = [_place(n, self._merchant) for n in range(PROPERTIES)]
         self._buildings = [Building.objects.create(property=place, name="1") for place in self._places]
         self._models = {
-            held_by: MeterModel.objects.create(name=f"{held_by}-held", balance_held_by=held_by, has_display=True)
+            held_by: MeterModel.objects.create(name=f"{held_by}-held", balance_held_by=held_by, has_display=has_display)
             for held_by in ("server", "meter")
         }
 
@@ -72,7 +72,7 @@ class Town:
             Installation(property_id=room.property_id, room=room, meter=meter, starts_at=LONG_AGO)
             for room, meter in zip(rooms, meters, strict=True)
         )
-        Level.objects.bulk_create(level for meter in meters for level in _levels(meter, held_by, now))
+        Level.objects.bulk_create(level for meter in meters for level in self._levels(meter, held_by, now))
         orders = Order.objects.bulk_create(self._orders(purses, meters, numbers, held_by, now))
         attempts = Attempt.objects.bulk_create(self._attempts(orders, now))
         return [
@@ -96,6 +96,17 @@ class Town:
                 relay="open",
                 relay_order="open" if held_by == "server" else "auto",
             )
+
+    def _levels(self, meter: Meter, held_by: str, now: datetime) -> Iterator[Level]:
+        """Wishes and meters agree: the relay is open for want of money, and a display shows nothing left."""
+        wishes = {"relay": "open" if held_by == "server" else "auto"}
+        if held_by == "server" and self._models[held_by].has_display:
+            wishes["show"] = "0"
+        for kind, value in wishes.items():
+            yield Level(
+                meter=meter, kind=kind, wanted=value, reason="spent", wanted_at=now, reported=value, reported_at=now,
+                agreed_at=now, next_try_at=now,
+            )  # fmt: skip
 
     def _orders(
         self, purses: Sequence[Purse], meters: Sequence[Meter], numbers: Sequence[int], held_by: str, now: datetime
@@ -131,16 +142,6 @@ class Town:
                 expires_at=now + timedelta(hours=1),
                 next_ask_at=now + timedelta(hours=1),
             )
-
-
-def _levels(meter: Meter, held_by: str, now: datetime) -> Iterator[Level]:
-    """Wishes and meters agree: the relay is open for want of money, and the display shows nothing left."""
-    wishes = {"relay": "open", "show": "0"} if held_by == "server" else {"relay": "auto"}
-    for kind, value in wishes.items():
-        yield Level(
-            meter=meter, kind=kind, wanted=value, reason="spent", wanted_at=now, reported=value, reported_at=now,
-            agreed_at=now, next_try_at=now,
-        )  # fmt: skip
 
 
 def _place(n: int, merchant: Merchant) -> Property:

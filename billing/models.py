@@ -93,7 +93,7 @@ class LedgerAccount(models.Model):
 class JournalEntry(models.Model):
     """A business event in the ledger. Append-only: a trigger refuses UPDATE and DELETE."""
 
-    key = models.CharField(_("key"), max_length=96, unique=True)
+    key = models.CharField(_("key"), max_length=96)
     kind = models.CharField(_("kind"), max_length=24)
     property = models.ForeignKey(
         "accounts.Property", models.PROTECT, null=True, related_name="+", verbose_name=_("property")
@@ -110,6 +110,9 @@ class JournalEntry(models.Model):
     class Meta:
         verbose_name = _("journal entry")
         verbose_name_plural = _("journal entries")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key"], name="an_entry_is_written_once"),
+        ]
 
     def __str__(self) -> str:
         return self.key
@@ -118,7 +121,9 @@ class JournalEntry(models.Model):
 class Transfer(models.Model):
     """One movement of money between two ledger accounts: balanced because it cannot be otherwise. Append-only."""
 
-    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="transfers", verbose_name=_("entry"))
+    entry = models.ForeignKey(
+        JournalEntry, models.PROTECT, db_index=False, related_name="transfers", verbose_name=_("entry")
+    )  # a_line_is_written_once begins with it
     line = models.PositiveSmallIntegerField(_("line"))
     debit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="debits", verbose_name=_("debit"))
     credit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="credits", verbose_name=_("credit"))

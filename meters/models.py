@@ -189,7 +189,9 @@ class Level(models.Model):
         RELAY = "relay", _("relay")
         SHOW = "show", _("shown balance")
 
-    meter = models.ForeignKey(Meter, models.PROTECT, related_name="levels", verbose_name=_("meter"))
+    meter = models.ForeignKey(
+        Meter, models.PROTECT, db_index=False, related_name="levels", verbose_name=_("meter")
+    )  # a_meter_has_one_level_a_kind begins with it
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
     wanted = models.CharField(_("wanted"), max_length=24)
     reason = models.CharField(_("reason"), max_length=32)
@@ -298,13 +300,21 @@ class Command(models.Model):
         SUPERSEDED = "superseded", _("superseded")
 
     id = models.UUIDField(primary_key=True)
-    meter = models.ForeignKey(Meter, models.PROTECT, related_name="commands", verbose_name=_("meter"))
+    meter = models.ForeignKey(
+        Meter, models.PROTECT, db_index=False, related_name="commands", verbose_name=_("meter")
+    )  # commands_of_a_meter begins with it
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
     value = models.CharField(_("value"), max_length=24, blank=True, default="")
     generation = models.BigIntegerField(_("generation"), default=0)
     top_up = models.ForeignKey(
-        TopUp, models.PROTECT, null=True, blank=True, related_name="commands", verbose_name=_("top-up")
+        TopUp,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="commands",
+        verbose_name=_("top-up"),
     )
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
     trace = models.CharField(_("trace"), max_length=36, blank=True, default="")
@@ -333,6 +343,7 @@ class Command(models.Model):
             models.Index(fields=["queued_at"], condition=Q(state="queued"), name="commands_queued"),
             models.Index(fields=["expires_at"], condition=Q(state="sent"), name="commands_unanswered"),
             models.Index(fields=["meter", "-queued_at"], name="commands_of_a_meter"),
+            models.Index(fields=["top_up"], condition=Q(top_up__isnull=False), name="commands_of_a_top_up"),
         ]
 
     def __str__(self) -> str:

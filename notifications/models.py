@@ -20,10 +20,12 @@ class Message(models.Model):
         WAITING = "waiting", _("waiting")
         WITHDRAWN = "withdrawn", pgettext_lazy("state", "withdrawn")
 
-    key = models.CharField(_("key"), max_length=96, unique=True)
+    key = models.CharField(_("key"), max_length=96)
     kind = models.CharField(_("kind"), max_length=32)
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
-    tenancy = models.ForeignKey("accounts.Tenancy", models.PROTECT, related_name="+", verbose_name=_("tenancy"))
+    tenancy = models.ForeignKey(
+        "accounts.Tenancy", models.PROTECT, db_index=False, related_name="+", verbose_name=_("tenancy")
+    )  # messages_of_a_tenancy begins with it
     context = models.JSONField(_("context"), default=dict)
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
     left_at = models.DateTimeField(pgettext_lazy("message", "left"))
@@ -32,6 +34,9 @@ class Message(models.Model):
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key"], name="a_message_is_left_once"),
+        ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["left_at"], condition=Q(state="waiting"), name="messages_waiting"),
             models.Index(fields=["tenancy", "left_at"], name="messages_of_a_tenancy"),
