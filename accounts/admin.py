@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import invitations, staff
 from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, ReasonForm, Refused
+from accounts.masks import masked
 from accounts.models import PHONE, Building, Invitation, Member, Property, Room, Tenancy
 from accounts.panes import PropertyFilter, RowsInline, StandingFilter, masked_column
 from accounts.people_admin import PersonAdmin, StaffRoleAdmin
@@ -88,25 +89,30 @@ class TenancyForm(RuledForm):
         self.ends_after("starts_at", told=_("A tenancy ends after it began."))
 
 
+@admin.display(description=_("person"), ordering="user__name")
+def person_of_member(member: Member) -> str:
+    return member.called()
+
+
 @admin.display(description=_("phone"))
 def phone_of_member(member: Member) -> str:
-    return staff.masked(member.user.phone)
+    return masked(member.user.phone)
 
 
 class MembersInline(RowsInline):
     model = Member
-    fields = readonly_fields = ("user", phone_of_member, "role", "joined_at", "left_at")
+    fields = readonly_fields = (person_of_member, phone_of_member, "role", "joined_at", "left_at")
     show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
-        return super().get_queryset(request).select_related("user")
+        return super().get_queryset(request).select_related("user", "tenancy__room__building")
 
 
 @admin.display(description=_("members"))
 def people(tenancy: Tenancy) -> str:
     """Who lives there now, the holder first."""
     present: list[Member] = tenancy.present  # type: ignore[attr-defined]  # see TenancyAdmin.get_queryset
-    return ", ".join(f"{member.user} {staff.masked(member.user.phone)}".strip() for member in present)
+    return ", ".join(member.called_with_phone() for member in present)
 
 
 @admin.register(Tenancy)
@@ -153,7 +159,7 @@ class MemberAdmin(ScopedAdmin[Member]):
     may_add = staff.MANAGERS
     related = ("user", "tenancy__room__building")
     autocomplete_fields = ("tenancy", "user")
-    list_display = ("user", phone_of_member, "tenancy", "role", "joined_at", "left_at")
+    list_display = (person_of_member, phone_of_member, "tenancy", "role", "joined_at", "left_at")
     list_filter = (PropertyFilter, "role")
     search_fields = ("user__name", "user__phone", "tenancy__room__number")
     deeds = (

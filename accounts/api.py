@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from accounts import login, scope
 from accounts.login import LoginClosedError, SignedIn
+from accounts.masks import masked
 from accounts.models import AccessToken, Member
 from accounts.vendor_apps import NotSetUpError
 from accounts.vendors import ProviderRefused, ProviderUnsure
@@ -81,7 +82,7 @@ class WeChat(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(request=WeChatLogin, responses=LoginAnswer, auth=[])
+    @extend_schema(summary="Log in with WeChat", request=WeChatLogin, responses=LoginAnswer, auth=[])
     def post(self, request: Request) -> Response:
         """Logs in by WeChat's code; whoever comes for the first time becomes a user without homes."""
         form = WeChatLogin(data=request.data)
@@ -98,7 +99,7 @@ class Alipay(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(request=AlipayLogin, responses=LoginAnswer, auth=[])
+    @extend_schema(summary="Log in with Alipay", request=AlipayLogin, responses=LoginAnswer, auth=[])
     def post(self, request: Request) -> Response:
         """Logs in by Alipay's code; whoever comes for the first time becomes a user without homes."""
         form = AlipayLogin(data=request.data)
@@ -112,7 +113,7 @@ class Alipay(APIView):
 
 
 class Logout(APIView):
-    @extend_schema(request=None, responses={204: None})
+    @extend_schema(summary="Log out", request=None, responses={204: None})
     def post(self, request: Request) -> Response:
         """Ends this login; other phones of the same person stay logged in."""
         assert isinstance(request.auth, AccessToken)  # noqa: S101 (tells the type; the authenticator makes nothing else)
@@ -146,11 +147,6 @@ def in_brief(member: Member) -> dict[str, Any]:
         "role": member.role,
         "starts_at": member.tenancy.starts_at,
     }
-
-
-def masked(phone: str | None) -> str:
-    """138****5678."""
-    return f"{phone[:3]}****{phone[-4:]}" if phone else ""
 
 
 def _answer(signed_in: SignedIn, *, now: datetime) -> Response:

@@ -98,7 +98,8 @@ class Deed:
 
 
 class Added(NamedTuple):
-    """`told` is what the history keeps (blank: it was there before); `page` is shown instead of the row's own."""
+    """`told` is what the person reads and the history keeps (blank: it was there before); `page` is shown instead of
+    the row's own."""
 
     row: Model
     told: str

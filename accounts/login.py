@@ -163,7 +163,7 @@ def _owner_of_union_id(person: Person) -> User | None:
 
 
 def _new_user() -> User:
-    user = User(username=f"tenant-{uuid.uuid4().hex}")
+    user = User(username=f"{User.MADE_UP}{uuid.uuid4().hex}")
     user.set_unusable_password()
     user.save(force_insert=True)
     return user

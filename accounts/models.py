@@ -16,8 +16,10 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import localtime
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+
+from accounts.masks import masked
 
 PHONE = RegexValidator(r"^1[3-9]\d{9}$", _("Enter a mainland mobile number of 11 digits."))
 CODE = RegexValidator(r"^[a-z0-9-]{1,32}$", _("Use lower-case letters, digits and hyphens, at most 32."))
@@ -33,6 +35,8 @@ class Span(models.Func):
 class User(AbstractUser):
     """A person's login. Tenants have no password and a made-up user name; staff have both."""
 
+    MADE_UP = "tenant-"  # user names that begin so say nothing to anybody
+
     first_name = None  # type: ignore[assignment]  # one name, as people here write it
     last_name = None  # type: ignore[assignment]
     name = models.CharField(_("name"), max_length=64, blank=True)
@@ -45,7 +49,20 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
 
     def __str__(self) -> str:
-        return self.name or self.username
+        return self.known_as() or self._by_home()
+
+    def known_as(self) -> str:
+        """What a person is called: by name, else by the masked phone number; blank for tenants who told neither."""
+        if self.name or self.phone:
+            return self.name or masked(self.phone)
+        return "" if self.username.startswith(self.MADE_UP) else self.username
+
+    def _by_home(self) -> str:
+        """By where they live, or lived last. Lists that show people prefetch `memberships__tenancy__room__building`."""
+        is_loaded = "memberships" in getattr(self, "_prefetched_objects_cache", {})
+        rows = self.memberships.all() if is_loaded else self.memberships.select_related("tenancy__room__building")
+        newest = max(rows, key=lambda member: (member.left_at is None, member.joined_at), default=None)
+        return newest.called() if newest else gettext("Tenant without a home")
 
     def get_full_name(self) -> str:
         return self.name
@@ -217,7 +234,16 @@ class Member(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} ({self.get_role_display()})"
+        return f"{self.called()} ({self.get_role_display()})"
+
+    def called(self) -> str:
+        """What this person is called: who told us neither name nor phone number is the tenant of their room."""
+        return self.user.known_as() or gettext("Tenant of %(room)s") % {"room": self.tenancy.room}
+
+    def called_with_phone(self) -> str:
+        """王小明 138****5678"""
+        called, phone = self.called(), masked(self.user.phone)
+        return called if called == phone else f"{called} {phone}".strip()
 
 
 class Invitation(models.Model):

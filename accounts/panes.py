@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
 from accounts.deeds import Text
+from accounts.masks import masked
 from accounts.models import Property
 from accounts.window import ScopedAdmin
 
@@ -35,7 +36,7 @@ def masked_column(field: str, *, label: Text) -> Callable[[Any], str]:
 
     @admin.display(description=label)
     def shown(row: Any) -> str:
-        return staff.masked(getattr(row, field))
+        return masked(getattr(row, field))
 
     shown.__name__ = f"{field}_masked"
     return shown

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
+from accounts.masks import shortened
 from accounts.models import Identity, Member, Property, StaffRole, User
 from accounts.panes import PropertyFilter, RowsInline, masked_column
 from accounts.window import RuledForm, ScopedAdmin
@@ -35,7 +36,7 @@ class PersonChangeForm(UserChangeForm[User]):
 
 @admin.display(description=_("openid"))
 def shortened_subject(identity: Identity) -> str:
-    return staff.shortened(identity.subject)
+    return shortened(identity.subject)
 
 
 class IdentitiesInline(RowsInline):
@@ -64,6 +65,9 @@ class PersonAdmin(ScopedAdmin[User], UserAdmin[User]):
     list_filter = ("is_staff", "is_active")
     search_fields = ("name", "phone", "username")
     inlines = (IdentitiesInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("memberships__tenancy__room__building")
 
     def in_places(self, rows: QuerySet[User], places: QuerySet[Property]) -> QuerySet[User]:
         living = Member.objects.filter(tenancy__property__in=places).values("user")

@@ -56,16 +56,6 @@ def roles_of(request: HttpRequest) -> dict[int, str]:
     return found
 
 
-def masked(phone: str | None) -> str:
-    """A phone number as lists show it: 138****5678."""
-    return f"{phone[:3]}****{phone[-4:]}" if phone else ""
-
-
-def shortened(secret: str) -> str:
-    """An openid or the like as lists show it: enough to tell two apart, too little to use."""
-    return f"{secret[:6]}…" if len(secret) > 6 else secret
-
-
 def yuan(fen: int | None) -> str:
     """Fen as people read it, "¥1,234.50", for every floor's admin; blank where nothing is known."""
     if fen is None:

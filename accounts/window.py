@@ -284,4 +284,6 @@ class AskingAdmin(ScopedAdmin[M]):
         except self.adding.refusals as refusal:
             form.add_error(None, str(refusal))
             return None
+        if added.told:
+            self.message_user(request, added.told, messages.SUCCESS)
         return added.page or HttpResponseRedirect(self.page_of(added.row))

@@ -98,8 +98,8 @@ class LedgerAccountAdmin(ScopedAdmin[LedgerAccount]):
     search_fields = ("ref", "purse__tenancy__room__number")
 
     def in_places(self, rows: QuerySet[LedgerAccount], places: QuerySet[Property]) -> QuerySet[LedgerAccount]:
-        own = [f"property:{pk}" for pk in places.values_list("pk", flat=True)]
-        return rows.filter(Q(purse__property__in=places) | Q(purse__isnull=True, ref__in=own))
+        own = "|".join(str(pk) for pk in places.values_list("pk", flat=True)) or "none"
+        return rows.filter(Q(purse__property__in=places) | Q(purse__isnull=True, ref__regex=f"^property:({own})(:|$)"))
 
 
 class PurseFilter(admin.SimpleListFilter):
@@ -196,7 +196,12 @@ def _hold(request: HttpRequest, answers: Answers) -> Added:
         now=timezone.now(),
         trace=request.META["TRACE_ID"],
     )
-    return Added(hold, hold.get_position_display())
+    told = (
+        gettext("%(room)s is held off.")
+        if hold.position == StaffHold.Position.OPEN
+        else gettext("%(room)s is held on.")
+    )
+    return Added(hold, told % {"room": hold.room})
 
 
 def _lift(request: HttpRequest, hold: StaffHold, answers: Answers) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
 from accounts.deeds import Answers, Deed, Facts, ReasonForm
+from accounts.masks import shortened
 from accounts.models import Property, Tenancy
 from accounts.panes import PropertyFilter, RowsInline, laid_out, yuan_column
 from accounts.window import RuledForm, ScopedAdmin
@@ -45,7 +46,7 @@ def of_merchants_wholly_in(places: QuerySet[Property]) -> Q:
 
 @admin.display(description=_("openid"))
 def payer(row: Attempt | Payment) -> str:
-    return staff.shortened(row.payer)
+    return shortened(row.payer)
 
 
 class YuanField(forms.CharField):

@@ -64,6 +64,17 @@ select 'counter receipt ' || r.number, 'of ' || r.amount_fen || ' fen does not s
         select from billing_journalentry e where e.key = 'counter:' || r.id || ':corrected')
 """
 
+# The last number that was given out is how many receipts there are: none is missing, none came from elsewhere.
+RECEIPT_NUMBERS = """
+select 'property ' || p.code,
+       'gave out receipt numbers up to ' || coalesce(n.last, 0) || ', there are ' || r.count || ' up to ' || r.highest
+  from (select property_id, count(*) as count, max(substring(number from '[0-9]+$')::int) as highest
+          from payments_counterreceipt group by 1) r
+  join accounts_property p on p.id = r.property_id
+  left join payments_receiptnumbers n on n.property_id = r.property_id
+ where r.count is distinct from n.last or r.highest is distinct from n.last
+"""
+
 
 def payments(now: datetime) -> Iterator[Finding]:
     """Each payment stands in the ledger as it was found, and no credit stands there without one."""
@@ -83,6 +94,7 @@ def refunds(now: datetime) -> Iterator[Finding]:
 
 def receipts(now: datetime) -> Iterator[Finding]:
     yield from found("a counter receipt is in the ledger", RECEIPTS)
+    yield from found("receipt numbers run without gaps", RECEIPT_NUMBERS)
 
 
 CHECKS: tuple[Check, ...] = (payments, suspense, refunds, receipts)

@@ -7,33 +7,35 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
-from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, Refused
-from accounts.models import Member, Tenancy
+from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Refused
+from accounts.models import Tenancy
 from accounts.panes import PropertyFilter, StandingFilter, yuan_column
 from accounts.window import AskingAdmin
 from billing import money, prepaid
 from billing.models import Purse
-from meters.models import Installation, Meter, MeterModel
-from payments import counter
+from meters.models import Meter
+from payments import counter, counter_facts
 from payments.capitals import in_capitals
-from payments.models import CounterReceipt, RechargeLimits
+from payments.models import CounterReceipt, Means
 
 
 class CounterForm(DeskForm):
     form_key = forms.CharField(widget=forms.HiddenInput, max_length=64)
     tenancy = forms.ModelChoiceField(Tenancy.objects.none(), label=_("Tenancy"))
     amount = forms.CharField(label=_("Amount, yuan"), max_length=16, help_text=_("Such as 50 or 50.00."))
+    means = forms.ChoiceField(label=_("Means of payment"), choices=Means.choices, initial=Means.CASH)
+    payer = forms.CharField(
+        label=_("Received from"), required=False, max_length=64, help_text=_("Blank: from who holds the tenancy.")
+    )
     meter = forms.ModelChoiceField(
         Meter.objects.none(),
         label=_("Meter"),
@@ -72,7 +74,7 @@ class CounterForm(DeskForm):
         home, meter = self.cleaned_data.get("tenancy"), self.cleaned_data.get("meter")
         if home is None:
             return self.cleaned_data
-        hanging = list(_holding_money(home))
+        hanging = list(counter_facts.holding_money(home))
         if meter is not None and meter not in hanging:
             self.add_error("meter", _("This meter does not hang in this home, or holds no money."))
         if meter is None and len(hanging) > 1:
@@ -80,45 +82,16 @@ class CounterForm(DeskForm):
         return self.cleaned_data
 
 
-def _holding_money(home: Tenancy) -> QuerySet[Meter]:
-    here = Installation.objects.filter(room=home.room_id, ends_at__isnull=True)
-    return Meter.objects.filter(pk__in=here.values("meter"), model__balance_held_by=MeterModel.BalanceHolder.METER)
-
-
-def _about(answers: Answers) -> Facts:
-    """What the clerk checks before money is taken: whose home, how it stands, how much."""
-    home: Tenancy = answers["tenancy"]
-    purse = Purse.objects.filter(tenancy=home).first()
-    amount = format_html("<strong>{}</strong> {}", money.shown(answers["amount"]), in_capitals(answers["amount"]))
-    facts: list[tuple[Any, object]] = [
-        (_("property"), home.property),
-        (_("room"), home.room),
-        (_("members"), _people(home)),
-        (_("balance"), money.shown(purse.available_fen() if purse else 0)),
-        (_("amount"), amount),
-    ]
-    limits = RechargeLimits.objects.filter(property=home.property_id).first() or RechargeLimits()
-    if answers["amount"] > limits.at_most_fen:
-        most = money.shown(limits.at_most_fen)
-        facts.append(
-            (_("attention"), gettext("This is more than tenants may recharge at once (%(most)s).") % {"most": most})
-        )
-    return facts
-
-
-def _people(home: Tenancy) -> str:
-    present = Member.objects.filter(tenancy=home, left_at__isnull=True).select_related("user").order_by("role", "pk")
-    return ", ".join(f"{member.user} {staff.masked(member.user.phone)}".strip() for member in present)
-
-
 def _take(request: HttpRequest, answers: Answers) -> Added:
     by, now = staff.who(request), timezone.now()
-    receipt = counter.take_cash(
+    receipt = counter.take_money(
         purse=prepaid.purse_of(answers["tenancy"]),
         amount_fen=answers["amount"],
         by=by,
         form_key=f"{by.pk}:{answers['form_key']}",
         meter=answers["meter"],
+        means=Means(answers["means"]),
+        payer=answers["payer"] or counter_facts.holder_of(answers["tenancy"]),
         note=answers["note"],
         trace=request.META["TRACE_ID"],
         now=now,
@@ -139,16 +112,6 @@ def _correct(request: HttpRequest, receipt: CounterReceipt, answers: Answers) ->
     return f"{taken_back} {owed % {'debt': money.shown(debt_fen)}}"
 
 
-def _receipt(receipt: CounterReceipt) -> Facts:
-    return [
-        (_("receipt number"), receipt.number),
-        (_("tenancy"), receipt.purse),
-        (_("amount"), money.shown(receipt.amount_fen)),
-        (_("taken"), f"{timezone.localtime(receipt.taken_at):%Y-%m-%d %H:%M:%S}"),
-        (_("taken by"), receipt.taken_by),
-    ]
-
-
 class CorrectedFilter(StandingFilter):
     field = "corrected_at"
 
@@ -159,20 +122,20 @@ class CounterReceiptAdmin(AskingAdmin[CounterReceipt]):
     related = ("purse__tenancy__room__building", "purse__property", "property", "meter", "taken_by", "corrected_by")
     amount = yuan_column("amount_fen", label=_("amount"))
     fields = (
-        *("number", "property", "purse", "meter", amount, "note", "taken_at", "taken_by"),
+        *("number", "property", "purse", "meter", amount, "means", "payer", "note", "taken_at", "taken_by"),
         *("corrected_at", "corrected_by", "correction_reason", "trace"),
     )
-    list_display = ("number", "purse", amount, "taken_at", "taken_by", "corrected_at", "property")
-    list_filter = (PropertyFilter, CorrectedFilter)
-    search_fields = ("number", "purse__tenancy__room__number", "taken_by__name", "trace")
-    search_help_text = _("Receipt number, room, or who took it")
+    list_display = ("number", "purse", amount, "means", "payer", "taken_at", "taken_by", "corrected_at", "property")
+    list_filter = (PropertyFilter, CorrectedFilter, "means")
+    search_fields = ("number", "purse__tenancy__room__number", "payer", "taken_by__name", "trace")
+    search_help_text = _("Receipt number, room, payer, or who took it")
     adding = Adding(
         title=_("Counter recharge"),
         button=_("Take the money"),
         does=_take,
         form=CounterForm,
         refusals=(counter.CounterRefused, Refused),
-        facts=_about,
+        facts=counter_facts.before_taking,
     )
     deeds = (
         Deed(
@@ -181,7 +144,7 @@ class CounterReceiptAdmin(AskingAdmin[CounterReceipt]):
             roles=staff.BOOKS,
             does=_correct,
             refusals=(counter.CounterRefused,),
-            facts=_receipt,
+            facts=counter_facts.before_correcting,
             fits=lambda receipt: receipt.corrected_at is None,
             at_most=1,
             explanation=_("The money leaves the purse by another entry, and the receipt is void."),

@@ -121,12 +121,12 @@ class JoinAnswer(serializers.Serializer[Any]):
 
 
 class Homes(APIView):
-    @extend_schema(operation_id="homes_list", responses=HomesAnswer)
+    @extend_schema(operation_id="homes_list", summary="See all of one's homes", responses=HomesAnswer)
     def get(self, request: Request) -> Response:
         """Every home of the tenant: balance, power and why it is off, meters."""
         return Response(HomesAnswer({"homes": homes.homes(user=_user(request), now=timezone.now())}).data)
 
-    @extend_schema(request=JoinRequest, responses={201: JoinAnswer, 200: JoinAnswer})
+    @extend_schema(summary="Join a home", request=JoinRequest, responses={201: JoinAnswer, 200: JoinAnswer})
     def post(self, request: Request) -> Response:
         """Comes into a home by the code that staff printed, or by the phone number that WeChat vouches for.
 
@@ -143,7 +143,7 @@ class Homes(APIView):
 
 
 class Home(APIView):
-    @extend_schema(operation_id="homes_retrieve", responses=HomeAnswer)
+    @extend_schema(operation_id="homes_retrieve", summary="See one home", responses=HomeAnswer)
     def get(self, request: Request, home: int) -> Response:
         """One home of the tenant."""
         found = homes.home(user=_user(request), home_id=home, now=timezone.now())

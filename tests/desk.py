@@ -102,7 +102,7 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
     tenancy = makers.a_tenancy(room=room, holder=tenant)
     meter = makers.a_meter(room=room, held_by="meter", purchase_count=0)
     purse = prepaid.purse_of(tenancy)
-    receipt = counter.take_cash(
+    receipt = counter.take_money(
         purse=purse, amount_fen=5000, by=clerk, form_key=f"{place.pk}", meter=None, note="", trace="t", now=now
     )
     merchant = makers.a_merchant(place=place, name=f"merchant of {name}")

@@ -209,7 +209,7 @@ def _cash_of_before(place: Property, now: datetime) -> None:
             tenancy = Tenancy.objects.get(
                 room__property=place, room__building__name=door.building, room__number=door.number
             )
-            counter.take_cash(
+            counter.take_money(
                 purse=prepaid.purse_of(tenancy),
                 amount_fen=door.money_fen,
                 by=admin,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from payments.models.counter import CounterReceipt
+from payments.models.counter import CounterReceipt, Means, ReceiptNumbers
 from payments.models.merchant import Merchant, MerchantProperty, Provider, ProviderKey, RechargeLimits
 from payments.models.order import Attempt, Order
 from payments.models.payment import Payment, ProviderEvent, Refund, ShippingNotice
@@ -10,6 +10,7 @@ from payments.models.payment import Payment, ProviderEvent, Refund, ShippingNoti
 __all__ = [
     "Attempt",
     "CounterReceipt",
+    "Means",
     "Merchant",
     "MerchantProperty",
     "Order",
@@ -17,6 +18,7 @@ __all__ = [
     "Provider",
     "ProviderEvent",
     "ProviderKey",
+    "ReceiptNumbers",
     "RechargeLimits",
     "Refund",
     "ShippingNotice",

@@ -48,9 +48,10 @@ class TestHolds:
         meter = makers.a_meter(room=room)
         makers.a_tenancy(room=room)
 
-        hold(clerk, room)
+        page = hold(clerk, room)
 
         standing = StaffHold.objects.get()
+        assert told(page) == f"{room} is held off."
         assert (standing.placed_by.name, standing.reason) == ("service of Hereyard", "burst pipe")
         assert Level.objects.get(meter=meter, kind="relay").wanted == "open"
         assert "burst pipe" in LogEntry.objects.get().change_message
@@ -131,7 +132,7 @@ class TestPurse:
     def purse(self, place, room):
         purse = prepaid.purse_of(makers.a_tenancy(room=room))
         by, now = staff_of(place, "service"), timezone.now()
-        counter.take_cash(
+        counter.take_money(
             purse=purse, amount_fen=123_456, by=by, form_key="f", meter=None, note="cash", trace="t", now=now
         )
         return purse
@@ -154,7 +155,7 @@ class TestPurse:
 
     def test_its_whole_journal_is_a_click_away_and_its_own(self, manager, place, purse):
         other = prepaid.purse_of(makers.a_tenancy(room=makers.a_room(place=place)))
-        counter.take_cash(
+        counter.take_money(
             purse=other, amount_fen=5, by=makers.a_user(), form_key="g", meter=None, note="", trace="t",
             now=timezone.now(),
         )  # fmt: skip
@@ -184,7 +185,7 @@ class TestHanging:
 
     def test_money_paid_before_goes_on_into_a_meter_that_was_hung_with_an_earlier_date(self, manager, place, room):
         purse = prepaid.purse_of(makers.a_tenancy(room=room))
-        counter.take_cash(
+        counter.take_money(
             purse=purse, amount_fen=5000, by=makers.a_user(), form_key="g", meter=None, note="", trace="t",
             now=timezone.now(),
         )  # fmt: skip

@@ -42,7 +42,7 @@ def fill_in(client, home, *, amount="50", **answers):
     """The counter's form as the browser sends it after "continue" was read and found right."""
     page = client.get(address(CounterReceipt, "add"))
     form_key = page.context["form"]["form_key"].value()
-    return {"form_key": form_key, "tenancy": home.pk, "amount": amount, "_right": "1"} | answers
+    return {"form_key": form_key, "tenancy": home.pk, "amount": amount, "means": "cash", "_right": "1"} | answers
 
 
 def recharge(client, home, **answers):
@@ -77,8 +77,23 @@ class TestCounter:
         assert (home.purse.paid_fen, receipt.taken_by.name) == (5000, "service of 滨江花园")
         for shown in (receipt.number, "滨江花园", str(home.room), "¥50.00", "人民币伍拾元整", "service of", "王小明付"):
             assert shown in page
+        assert receipt.number == f"{home.property.code}-000001"
+        assert (receipt.means, receipt.payer) == ("cash", "王小明")  # nobody else was named
         assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", page)
         assert "50.00" in LogEntry.objects.get().change_message
+
+    def test_the_receipt_says_how_the_money_came_and_from_whom(self, clerk, home):
+        page = recharge(clerk, home, means="bank_transfer", payer="Company of his").content.decode()
+
+        receipt = CounterReceipt.objects.get()
+        assert (receipt.means, receipt.payer) == ("bank_transfer", "Company of his")
+        assert "bank transfer" in page
+        assert "Company of his" in page
+        entry = JournalEntry.objects.get(key=f"counter:{receipt.pk}")
+        assert str(entry.transfers.first().debit) == f"money at a provider property:{home.property_id}:bank_transfer"
+
+    def test_the_clerk_is_told_that_it_was_taken(self, clerk, home):
+        assert told(recharge(clerk, home)) == "¥50.00 taken at the counter."
 
     def test_the_same_form_sent_twice_takes_money_once(self, clerk, home):
         answers = fill_in(clerk, home)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from billing.audit import audit as run
 from payments import audit, counter, suspense
-from payments.models import CounterReceipt, Order, Payment
+from payments.models import CounterReceipt, Order, Payment, ReceiptNumbers
 from tests import makers
 from tests.payments.test_confirm import a_home, confirm
 
@@ -29,7 +29,7 @@ def busy_day() -> Payment:
     now = timezone.now()
     suspense.move_to_purse(payment_id=surplus.payment_id, purse=a_home(), by=clerk, reason="his", now=now)
     for form in ("1", "2"):
-        receipt = counter.take_cash(
+        receipt = counter.take_money(
             purse=a_home(), amount_fen=700, by=clerk, form_key=form, meter=None, note="", trace="t", now=now
         )
     counter.correct(receipt_id=receipt.pk, by=clerk, reason="typo", now=now)
@@ -75,3 +75,9 @@ def test_it_names_a_receipt_nobody_posted(busy_day):
     CounterReceipt.objects.filter(corrected_at=None).update(amount_fen=1)
 
     assert broken() == ["a counter receipt is in the ledger"]
+
+
+def test_it_names_a_receipt_number_that_is_missing(busy_day):
+    ReceiptNumbers.objects.filter(property=CounterReceipt.objects.earliest("pk").property).update(last=2)
+
+    assert broken() == ["receipt numbers run without gaps"]

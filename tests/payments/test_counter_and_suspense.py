@@ -18,8 +18,8 @@ from tests.payments.test_races import at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def take_cash(purse, by, *, amount_fen=5000, form_key="form-1", meter=None):
-    return counter.take_cash(
+def take_money(purse, by, *, amount_fen=5000, form_key="form-1", meter=None):
+    return counter.take_money(
         purse=purse,
         amount_fen=amount_fen,
         by=by,
@@ -40,7 +40,7 @@ class TestCash:
     def test_it_credits_the_purse_out_of_the_cash_box(self, clerk):
         purse = a_home()
 
-        receipt = take_cash(purse, clerk)
+        receipt = take_money(purse, clerk)
 
         purse.refresh_from_db()
         assert (purse.paid_fen, receipt.amount_fen) == (5000, 5000)
@@ -50,17 +50,17 @@ class TestCash:
     def test_the_same_form_sent_many_times_at_once_is_one_receipt(self, clerk):
         purse = a_home()
 
-        numbers = at_once([lambda: take_cash(purse, clerk).number] * 20)
+        numbers = at_once([lambda: take_money(purse, clerk).number] * 20)
 
         purse.refresh_from_db()
         assert (len(set(numbers)), purse.paid_fen) == (1, 5000)
 
     def test_the_same_form_with_another_amount_is_refused(self, clerk):
         purse = a_home()
-        take_cash(purse, clerk)
+        take_money(purse, clerk)
 
         with pytest.raises(counter.CounterRefused):
-            take_cash(purse, clerk, amount_fen=6000)
+            take_money(purse, clerk, amount_fen=6000)
 
         purse.refresh_from_db()
         assert purse.paid_fen == 5000
@@ -68,7 +68,7 @@ class TestCash:
     @pytest.mark.parametrize("amount_fen", [0, -1])
     def test_nothing_and_less_is_refused(self, clerk, amount_fen):
         with pytest.raises(counter.CounterRefused):
-            take_cash(a_home(), clerk, amount_fen=amount_fen)
+            take_money(a_home(), clerk, amount_fen=amount_fen)
 
         assert not CounterReceipt.objects.exists()
 
@@ -76,7 +76,7 @@ class TestCash:
 class TestCorrection:
     def test_it_takes_the_money_back_by_another_entry(self, clerk):
         purse = a_home()
-        receipt = take_cash(purse, clerk)
+        receipt = take_money(purse, clerk)
 
         counter.correct(receipt_id=receipt.pk, by=clerk, reason="wrong room", now=timezone.now())
 
@@ -87,7 +87,7 @@ class TestCorrection:
 
     def test_what_is_in_the_meter_is_owed_and_a_person_is_told(self, clerk):
         purse = a_home(held_by="meter")
-        receipt = take_cash(purse, clerk)
+        receipt = take_money(purse, clerk)
         TopUp.objects.update(state="landed", number=1, landed_at=timezone.now())
         prepaid.settle(now=timezone.now())
 
@@ -97,7 +97,7 @@ class TestCorrection:
 
     def test_many_at_once_correct_once(self, clerk):
         purse = a_home()
-        receipt = take_cash(purse, clerk)
+        receipt = take_money(purse, clerk)
 
         def correct() -> bool:
             try:
@@ -111,7 +111,7 @@ class TestCorrection:
         assert purse.paid_fen == 0
 
     def test_it_wants_a_reason(self, clerk):
-        receipt = take_cash(a_home(), clerk)
+        receipt = take_money(a_home(), clerk)
 
         with pytest.raises(counter.CounterRefused):
             counter.correct(receipt_id=receipt.pk, by=clerk, reason=" ", now=timezone.now())

@@ -100,7 +100,7 @@ def test_a_clerk_takes_money_and_prints_the_receipt(chromium, live_server, place
 
 def test_the_accountant_corrects_it_from_its_page(chromium, live_server, place):
     purse = prepaid.purse_of(Member.objects.get(user__name="tenant of 102").tenancy)
-    kept = counter.take_cash(
+    kept = counter.take_money(
         purse=purse, amount_fen=5000, by=makers.a_user(), form_key="f", meter=None, note="", trace="t",
         now=makers.LONG_AGO,
     )  # fmt: skip

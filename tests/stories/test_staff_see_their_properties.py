@@ -274,7 +274,7 @@ def _a_hundred_homes(place: Property) -> None:
         tenancy = makers.a_tenancy(room=makers.a_room(place=place), holder=makers.a_user(phone=f"139{n:08d}"))
         makers.a_meter(room=tenancy.room, held_by="meter", purchase_count=0)
         purse = prepaid.purse_of(tenancy)
-        counter.take_cash(
+        counter.take_money(
             purse=purse, amount_fen=100, by=clerk, form_key=f"n{n}", meter=None, note="", trace="t", now=now
         )
         attempt = makers.an_attempt(order=makers.an_order(purse=purse), merchant=merchant)
