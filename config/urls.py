@@ -6,7 +6,10 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from portal import pages
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", pages.front, name="front"),
     path("payments/", include("payments.urls")),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("portal.urls")),

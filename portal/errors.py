@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.utils.log import log_response
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -37,7 +38,7 @@ def answer(exc: Exception, context: dict[str, Any]) -> Response:
 
 
 def no_such_page(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler404: the same shape where programs ask, Django's page elsewhere."""
+    """handler404: the same shape where programs ask, a page for people elsewhere."""
     if not request.path.startswith("/api/"):
         return defaults.page_not_found(request, exception)
     error = {"code": "not_found", "message": _("There is nothing at this address."), "trace": _trace(request.META)}
@@ -47,7 +48,7 @@ def no_such_page(request: HttpRequest, exception: Exception) -> HttpResponse:
 def fault_page(request: HttpRequest) -> HttpResponse:
     """handler500: a fault outside of the API's views (in middleware, say). Django has logged it."""
     if not request.path.startswith("/api/"):
-        return defaults.server_error(request)
+        return HttpResponse(render_to_string("500.html", {"trace": _trace(request.META)}), status=500)
     return JsonResponse({"error": _fault(request.META)}, status=500)
 
 
