@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import RangeOperators
+from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -41,12 +42,22 @@ class MeterModel(models.Model):
         help_text=_("A command that reached the meter later than this is refused."),
     )
 
+    register_wraps_wh = models.BigIntegerField(
+        default=1_000_000_000, help_text="One more than the register can show: 999999.99 kWh is followed by 0."
+    )
+    max_power_w = models.PositiveIntegerField(default=13_200)  # 60 A at 220 V: more between two readings is in doubt
+    has_period_registers = models.BooleanField(default=False)
+
     class Meta:
         verbose_name = _("meter model")
         verbose_name_plural = _("meter models")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
                 condition=Q(command_ttl_s__gte=1, command_ttl_s__lte=86400), name="a_command_lives_up_to_a_day"
+            ),
+            models.CheckConstraint(condition=Q(register_wraps_wh__gt=0), name="a_register_has_an_end"),
+            models.CheckConstraint(
+                condition=Q(max_power_w__gt=0, max_power_w__lte=1_000_000), name="a_meter_carries_up_to_a_megawatt"
             ),
         ]
 
@@ -91,9 +102,6 @@ class Meter(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["property", "serial"], name="a_meter_has_its_own_number"),
         ]
-        indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["last_seen_at"], condition=Q(is_online=True), name="meters_online"),
-        ]
 
     def __str__(self) -> str:
         return self.serial
@@ -114,6 +122,8 @@ class Installation(models.Model):
     ends_at = models.DateTimeField(_("taken down"), null=True, blank=True)
     starts_wh = models.BigIntegerField(_("register when hung, Wh"), default=0)
     ends_wh = models.BigIntegerField(_("register when taken down, Wh"), null=True, blank=True)
+    ct_ratio = models.PositiveIntegerField(default=1)  # what passes the current transformer for one that the meter sees
+    max_power_w = models.PositiveIntegerField(null=True, blank=True)  # the breaker's, where it is not the model's
 
     class Meta:
         verbose_name = _("installation")
@@ -126,6 +136,7 @@ class Installation(models.Model):
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 name="an_installation_ends_after_it_began",
             ),
+            models.CheckConstraint(condition=Q(ct_ratio__gte=1, ct_ratio__lte=10_000), name="a_ct_ratio_is_plausible"),
             ExclusionConstraint(
                 name="a_meter_never_hung_in_two_rooms",
                 expressions=[("meter", RangeOperators.EQUAL), (Span("starts_at", "ends_at"), RangeOperators.OVERLAPS)],
@@ -142,6 +153,11 @@ class Installation(models.Model):
 class Reading(models.Model):
     """What a meter's registers showed at an instant. Partitioned by month; never in the admin (composite key)."""
 
+    class Source(models.IntegerChoices):
+        METER = 0
+        STAFF = 1  # read off by a person
+        STRAY = 2  # told by a meter whose clock was off, put at its instant by a person
+
     pk = models.CompositePrimaryKey("meter_id", "read_at")
     meter = models.ForeignKey(Meter, models.DO_NOTHING, related_name="readings", db_constraint=False)
     read_at = models.DateTimeField()
@@ -151,6 +167,9 @@ class Reading(models.Model):
     power_w = models.IntegerField(null=True)
     balance_fen = models.BigIntegerField(null=True)
     relay = models.CharField(max_length=10)
+    period_wh = ArrayField(models.BigIntegerField(), null=True)  # sharp, peak, flat, valley, deep valley: its own count
+    purchase_count = models.IntegerField(null=True)
+    source = models.SmallIntegerField(choices=Source.choices, db_default=0)
 
     class Meta:
         verbose_name = _("reading")
@@ -158,6 +177,57 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.meter_id} {self.read_at:%Y-%m-%d %H:%M:%S} {self.import_wh} Wh"
+
+
+class Batch(models.Model):
+    """Readings that were stored and are not rated yet: written with them, deleted by the transaction that rates them.
+
+    `meter_ids` and `from_at` run side by side: the meters with new readings and the earliest of each.
+    """
+
+    stored_at = models.DateTimeField()
+    meter_ids = ArrayField(models.BigIntegerField())
+    from_at = ArrayField(models.DateTimeField())
+    readings = models.IntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.readings} readings of {self.stored_at:%Y-%m-%d %H:%M:%S}"
+
+
+class StrayReading(models.Model):
+    """A reading whose clock cannot be right: kept apart, never charged, until a person gives it an instant."""
+
+    class Reason(models.TextChoices):
+        AHEAD = "ahead"
+        LONG_PAST = "long_past"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        USED = "used"
+        DROPPED = "dropped"
+
+    meter = models.ForeignKey(Meter, models.PROTECT, db_index=False, related_name="strays")
+    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+")
+    read_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    import_wh = models.BigIntegerField()
+    period_wh = ArrayField(models.BigIntegerField(), null=True)
+    balance_fen = models.BigIntegerField(null=True)
+    reason = models.CharField(max_length=9, choices=Reason.choices)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.OPEN)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    note = models.CharField(max_length=255, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["meter", "read_at", "import_wh"], name="a_stray_reading_is_kept_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} {self.read_at:%Y-%m-%d %H:%M} {self.reason}"
 
 
 class MeterEvent(models.Model):

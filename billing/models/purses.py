@@ -33,6 +33,16 @@ class Purse(models.Model):
     in_meter_fen = models.BigIntegerField(_("bought into meters, fen"), default=0)
     decided_at = models.DateTimeField(_("supply decided"), null=True, blank=True)
 
+    # What rating and payments need of the policy as it stands now; written where supply is reviewed.
+    limit_fen = models.BigIntegerField(default=0)  # below zero by so much may be used: overdraft, emergency credit
+    restore_above_fen = models.BigIntegerField(default=0)  # what was cut comes back above it
+    look_below_fen = models.BigIntegerField(default=0)  # falling below it asks for a review
+    look_at = models.DateTimeField(null=True, blank=True)  # and so does reaching this instant
+    needs_review = models.BooleanField(default=False)  # a recharge asks for one too: alerts or a notice stand
+    recharges = models.IntegerField(default=0)
+    last_recharge_fen = models.BigIntegerField(null=True, blank=True)
+    last_recharge_at = models.DateTimeField(null=True, blank=True)
+
     class Meta:
         verbose_name = _("purse")
         verbose_name_plural = _("purses")
@@ -42,6 +52,9 @@ class Purse(models.Model):
             ),
             models.CheckConstraint(condition=Q(subsidy_fen__gte=0), name="a_subsidy_cannot_be_overdrawn"),
             models.CheckConstraint(condition=Q(in_transit_fen__gte=0), name="nothing_negative_is_in_transit"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["look_at"], condition=Q(look_at__isnull=False), name="purses_to_look_at"),
         ]
 
     def __str__(self) -> str:
