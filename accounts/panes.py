@@ -54,13 +54,14 @@ def laid_out(field: str, *, label: Text) -> Callable[[Any], str]:
     return shown
 
 
-def table(heads: Iterable[Text], rows: Iterable[Sequence[object]]) -> str:
-    """A small table within a page; every cell is escaped unless it is markup already."""
+def table(heads: Sequence[Text], rows: Iterable[Sequence[object]]) -> str:
+    """A small table within a page; every cell is escaped unless it is markup already. Without heads: no head line."""
     lines = [(format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows]
     if not lines:
         return gettext("None so far.")
-    head = format_html_join("", '<th scope="col">{}</th>', ((text,) for text in heads))
-    return format_html('<table class="within"><tr>{}</tr>{}</table>', head, format_html_join("", "<tr>{}</tr>", lines))
+    cells = format_html_join("", '<th scope="col">{}</th>', ((text,) for text in heads))
+    head = format_html("<tr>{}</tr>", cells) if heads else ""
+    return format_html('<table class="within">{}{}</table>', head, format_html_join("", "<tr>{}</tr>", lines))
 
 
 class PropertyFilter(admin.SimpleListFilter):

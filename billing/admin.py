@@ -22,8 +22,10 @@ from accounts.window import AskingAdmin, ScopedAdmin
 from billing import holds
 from billing.hanging_admin import InstallationAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
+from notifications.words import in_words, words_column
 
 __all__ = ["InstallationAdmin"]
+REASON = words_column("reason", label=_("reason"))  # a person's own words, or a code of ours
 SHOWN_AT_ONCE = 100  # movements on a purse's page; all of them are in the journal
 
 KINDS = {
@@ -68,7 +70,7 @@ def _line(transfer: Transfer) -> tuple[object, ...]:
         transfer.credit.get_kind_display(),
         staff.yuan(transfer.amount_fen),
         entry.actor or "",
-        entry.reason,
+        in_words(entry.reason),
     )
 
 
@@ -137,8 +139,8 @@ class TransfersInline(RowsInline):
 @admin.register(JournalEntry)
 class JournalEntryAdmin(ScopedAdmin[JournalEntry]):
     related = ("property", "actor")
-    fields = (kind_in_words, "property", "happened_at", "posted_at", "actor", "reason", "key", "digest", "trace")
-    list_display = ("happened_at", kind_in_words, "key", "actor", "reason", "property")
+    fields = (kind_in_words, "property", "happened_at", "posted_at", "actor", REASON, "key", "digest", "trace")
+    list_display = ("happened_at", kind_in_words, "key", "actor", REASON, "property")
     list_filter = (PropertyFilter, PurseFilter)
     search_fields = ("key", "trace", "reason")
     inlines = (TransfersInline,)
@@ -148,8 +150,8 @@ class JournalEntryAdmin(ScopedAdmin[JournalEntry]):
 class CutHoldAdmin(ScopedAdmin[CutHold]):
     property_path = "purse__property"
     related = ("purse__tenancy__room__building", "purse__property")
-    fields = ("purse", "reason", "expires_at", "key")
-    list_display = ("purse", "reason", "expires_at")
+    fields = ("purse", REASON, "expires_at", "key")
+    list_display = ("purse", REASON, "expires_at")
     list_filter = (PropertyFilter,)
     search_fields = ("key",)
 

@@ -13,11 +13,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
-from accounts.deeds import Answers, Deed, Facts, ReasonForm, Refused
+from accounts.deeds import Answers, Deed, Facts, ReasonForm, Refused, Text
 from accounts.panes import PropertyFilter, RowsInline, yuan_column
 from accounts.window import RuledForm, ScopedAdmin
-from meters import topups
-from meters.models import Command, Installation, Level, Meter, MeterEvent, MeterModel, Relay, TopUp
+from meters import topups, words
+from meters.models import Command, Installation, Level, Meter, MeterEvent, MeterModel, TopUp
+from notifications.words import in_words, words_column
+
+ERROR, NOTE = words_column("error", label=_("error")), words_column("note", label=_("note"))
 
 
 @admin.register(MeterModel)
@@ -32,28 +35,31 @@ class MeterModelAdmin(ScopedAdmin[MeterModel]):
 
 @admin.display(description=_("wanted"))
 def wanted(level: Level) -> str:
-    return in_words(level, level.wanted)
+    return level.in_words(level.wanted)
 
 
 @admin.display(description=_("reported"))
 def reported(level: Level) -> str:
-    return in_words(level, level.reported)
+    return level.in_words(level.reported)
 
 
-def in_words(level: Level, value: str) -> str:
-    """A level's value for people: a relay's position, or the shown balance in yuan."""
-    if level.kind == Level.Kind.RELAY:
-        return position(value)
-    return staff.yuan(int(value)) if value.lstrip("-").isdecimal() else value
-
-
-def position(value: str) -> str:
-    return str(dict(Relay.choices).get(value, value))
+@admin.display(description=_("reason"), ordering="reason")
+def level_reason(level: Level) -> str:
+    return words.level_reason(level.reason)
 
 
 class LevelsInline(RowsInline):
     model = Level
-    fields = readonly_fields = ("kind", wanted, "reason", "wanted_at", reported, "reported_at", "tries", "next_try_at")
+    fields = readonly_fields = (
+        "kind",
+        wanted,
+        level_reason,
+        "wanted_at",
+        reported,
+        "reported_at",
+        "tries",
+        "next_try_at",
+    )
 
 
 class HangingInline(RowsInline):
@@ -117,12 +123,28 @@ class MeterAdmin(ScopedAdmin[Meter]):
         return (register, (_("As reported"), {"fields": self.said})) if obj else (register,)
 
 
+@admin.display(description=_("kind"), ordering="kind")
+def event_kind(event: MeterEvent) -> str:
+    return words.event(event.kind)
+
+
+class EventFilter(admin.SimpleListFilter):
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Text]]:
+        return list(words.EVENTS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() in words.EVENTS else queryset
+
+
 @admin.register(MeterEvent)
 class MeterEventAdmin(ScopedAdmin[MeterEvent]):
     related = ("meter", "property")
-    fields = ("meter", "kind", "happened_at", "received_at", "detail")
-    list_display = ("happened_at", "meter", "kind", "detail", "property")
-    list_filter = (PropertyFilter,)
+    fields = ("meter", event_kind, "happened_at", "received_at", "detail")
+    list_display = ("happened_at", "meter", event_kind, "detail", "property")
+    list_filter = (PropertyFilter, EventFilter)
     search_fields = ("meter__serial", "kind")
 
 
@@ -131,19 +153,17 @@ class LevelAdmin(ScopedAdmin[Level]):
     property_path = "meter__property"
     related = ("meter",)
     fields = (
-        *("meter", "kind", wanted, "reason", "wanted_at", "generation", reported, "reported_at", "agreed_at"),
+        *("meter", "kind", wanted, level_reason, "wanted_at", "generation", reported, "reported_at", "agreed_at"),
         *("tries", "next_try_at", "trace"),
     )
-    list_display = ("meter", "kind", wanted, reported, "reason", "wanted_at", "agreed_at", "tries")
+    list_display = ("meter", "kind", wanted, reported, level_reason, "wanted_at", "agreed_at", "tries")
     list_filter = (PropertyFilter, "kind")
     search_fields = ("meter__serial", "trace")
 
 
 @admin.display(description=_("value"))
 def told(command: Command) -> str:
-    if command.kind == Command.Kind.RELAY:
-        return position(command.value)
-    return staff.yuan(int(command.value)) if command.value.lstrip("-").isdecimal() else command.value
+    return command.value_in_words()
 
 
 @admin.register(Command)
@@ -151,10 +171,10 @@ class CommandAdmin(ScopedAdmin[Command]):
     related = ("meter", "property")
     ordering = ("-queued_at",)
     fields = (
-        *("meter", "kind", told, "generation", "top_up", "state", "error"),
+        *("meter", "kind", told, "generation", "top_up", "state", ERROR),
         *("queued_at", "sent_at", "expires_at", "answered_at", "trace"),
     )
-    list_display = ("queued_at", "meter", "kind", told, "state", "error", "sent_at", "answered_at", "property")
+    list_display = ("queued_at", "meter", "kind", told, "state", ERROR, "sent_at", "answered_at", "property")
     list_filter = (PropertyFilter, "kind", "state")
     search_fields = ("meter__serial", "trace")
 
@@ -185,7 +205,7 @@ def _stuck(top_up: TopUp) -> Facts:
         (_("amount"), staff.yuan(top_up.amount_fen)),
         (_("purchase number"), top_up.number or ""),
         (_("purchase count of the meter"), top_up.meter.purchase_count),
-        (_("note"), top_up.note),
+        (_("note"), in_words(top_up.note)),
     ]
 
 
@@ -195,9 +215,9 @@ class TopUpAdmin(ScopedAdmin[TopUp]):
     amount = yuan_column("amount_fen", label=_("amount"))
     fields = (
         *("meter", amount, "state", "number", "queued_at", "sent_at", "landed_at", "settled_at"),
-        *("tries", "next_try_at", "note", "key", "trace"),
+        *("tries", "next_try_at", NOTE, "key", "trace"),
     )
-    list_display = ("queued_at", "meter", amount, "state", "number", "landed_at", "note", "property")
+    list_display = ("queued_at", "meter", amount, "state", "number", "landed_at", NOTE, "property")
     list_filter = (PropertyFilter, "state")
     search_fields = ("meter__serial", "key", "trace")
     deeds = (

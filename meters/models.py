@@ -20,7 +20,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from accounts import staff
 from accounts.models import Span
+from meters import words
 
 SERIAL = RegexValidator(r"^[0-9A-Za-z-]{1,32}$", _("Use letters, digits and hyphens, at most 32."))
 
@@ -72,6 +74,13 @@ class Relay(models.TextChoices):
     PERMITTED = "permitted", _("close permitted")
     CLOSED = "closed", _("closed")
     AUTO = "auto", _("automatic")
+
+
+def _value_in_words(kind: str, value: str) -> str:
+    """A relay's position, or an amount of fen in yuan."""
+    if kind == "relay":
+        return str(dict(Relay.choices).get(value, value))
+    return staff.yuan(int(value)) if value.lstrip("-").isdecimal() else value
 
 
 class Meter(models.Model):
@@ -249,7 +258,7 @@ class MeterEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} {self.kind}"
+        return f"{self.meter} {words.event(self.kind)}"
 
 
 class Level(models.Model):
@@ -285,7 +294,11 @@ class Level(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} {self.kind} {self.reported or '?'} → {self.wanted}"
+        return f"{self.meter} {self.get_kind_display()}: {self.in_words(self.wanted)}"
+
+    def in_words(self, value: str) -> str:
+        """A value of this level for people."""
+        return _value_in_words(self.kind, value)
 
 
 class TopUp(models.Model):
@@ -349,7 +362,7 @@ class TopUp(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} +{self.amount_fen} fen"
+        return f"{self.meter} {staff.yuan(self.amount_fen)} ({self.get_state_display()})"
 
 
 class Command(models.Model):
@@ -417,4 +430,7 @@ class Command(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.value} ({self.state})"
+        return f"{self.get_kind_display()} {self.value_in_words()}".strip() + f" ({self.get_state_display()})"
+
+    def value_in_words(self) -> str:
+        return _value_in_words(self.kind, self.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -14,18 +15,31 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
 from accounts.deeds import Answers, Deed, DeskForm, Facts, Refused, Text
-from accounts.panes import PropertyFilter, laid_out
+from accounts.panes import PropertyFilter, laid_out, table
 from accounts.window import ScopedAdmin
-from notifications import worklist
+from notifications import details, worklist
 from notifications.kinds import KINDS
 from notifications.models import Message, WorkItem
+
+
+@admin.display(description=_("kind"), ordering="kind")
+def message_in_words(message: Message) -> str:
+    return message.kind_in_words()
 
 
 @admin.register(Message)
 class MessageAdmin(ScopedAdmin[Message]):
     related = ("tenancy__room__building", "property")
-    fields = ("tenancy", "kind", "state", laid_out("context", label=_("context")), "left_at", "withdrawn_at", "key")
-    list_display = ("left_at", "kind", "tenancy", "state", "property")
+    fields = (
+        "tenancy",
+        message_in_words,
+        "state",
+        laid_out("context", label=_("context")),
+        "left_at",
+        "withdrawn_at",
+        "key",
+    )
+    list_display = ("left_at", message_in_words, "tenancy", "state", "property")
     list_filter = (PropertyFilter, "state")
     search_fields = ("tenancy__room__number", "kind", "key")
 
@@ -51,10 +65,34 @@ def kind_in_words(item: WorkItem) -> str:
 
 @admin.display(description=_("about"))
 def in_short(item: WorkItem) -> str:
-    """What tells one item from another, in one line; the rest stands on its page."""
-    told = [str(item.detail[name]) for name in ("meter", "why", "reason") if item.detail.get(name)]
-    fen = next((value for name, value in item.detail.items() if name.endswith("_fen")), None)
-    return ", ".join([*told, staff.yuan(fen)] if isinstance(fen, int) else told)[:120]
+    return details.in_short(item)
+
+
+@admin.display(description=_("detail"))
+def in_full(item: WorkItem) -> str:
+    return table((), details.laid_out(item))
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """What is open is what the list is for; what was resolved is asked for."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Text]]:
+        return [(WorkItem.State.RESOLVED, WorkItem.State.RESOLVED.label), ("all", _("All"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Django's own "All" comes first and is taken when nothing is asked for: here that is "open"."""
+        first, *others = super().choices(changelist)
+        yield first | {"display": WorkItem.State.OPEN.label}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all" or request.method == "POST":
+            return queryset  # a deed is done, or refused, to what was chosen on whichever page
+        is_resolved = self.value() == WorkItem.State.RESOLVED
+        return queryset.filter(state=WorkItem.State.RESOLVED if is_resolved else WorkItem.State.OPEN)
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -79,11 +117,11 @@ class WorkItemAdmin(ScopedAdmin[WorkItem]):
     related = ("property", "resolved_by")
     ordering = ("state", "-last_raised_at")  # "open" comes before "resolved"
     fields = (
-        *(kind_in_words, "property", laid_out("detail", label=_("detail")), "times", "raised_at", "last_raised_at"),
+        *(kind_in_words, "property", in_full, "times", "raised_at", "last_raised_at"),
         *("state", "resolved_at", "resolved_by", "resolution", "key", "trace"),
     )
     list_display = (kind_in_words, in_short, "state", "times", "last_raised_at", "property", "resolved_by")
-    list_filter = (PropertyFilter, "state", KindFilter)
+    list_filter = (PropertyFilter, OpenFilter, KindFilter)
     search_fields = ("key", "kind", "trace")
     deeds = (
         Deed(

@@ -1,4 +1,4 @@
-"""What the work list holds, in the words of the property's staff."""
+"""What the work list holds and what tenants are told, in the words of the property's staff."""
 
 from __future__ import annotations
 
@@ -22,4 +22,10 @@ KINDS = {
     "event_not_done": _("Callback could not be carried out"),
     "shipping_not_accepted": _("Shipping information was not accepted"),
     "certificates_not_fetched": _("Platform certificates cannot be fetched"),
+}
+
+# What tenants are told.
+MESSAGES = {
+    "recharge_received": _("Recharge received"),
+    "refund_done": _("Refund done"),
 }

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from notifications.kinds import KINDS
+from notifications.kinds import KINDS, MESSAGES
 
 
 class Message(models.Model):
@@ -43,7 +43,10 @@ class Message(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.key
+        return f"{self.kind_in_words()} · {self.tenancy}"
+
+    def kind_in_words(self) -> str:
+        return str(MESSAGES.get(self.kind, self.kind))
 
 
 class WorkItem(models.Model):

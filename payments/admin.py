@@ -20,6 +20,7 @@ from accounts.panes import PropertyFilter, RowsInline, laid_out, yuan_column
 from accounts.window import RuledForm, ScopedAdmin
 from billing import money, prepaid
 from billing.models import Purse
+from notifications.words import words_column
 from payments import suspense
 from payments.counter_admin import CounterReceiptAdmin
 from payments.merchant_admin import MerchantAdmin, ProviderKeyAdmin
@@ -36,6 +37,7 @@ from payments.models import (
 
 __all__ = ["CounterReceiptAdmin", "MerchantAdmin", "ProviderKeyAdmin"]
 AMOUNT = yuan_column("amount_fen", label=_("amount"))
+ERROR, REASON = words_column("last_error", label=_("last error")), words_column("reason", label=_("reason"))
 
 
 def of_merchants_wholly_in(places: QuerySet[Property]) -> Q:
@@ -87,7 +89,7 @@ class RechargeLimitsAdmin(ScopedAdmin[RechargeLimits]):
 
 class AttemptsInline(RowsInline):
     model = Attempt
-    fields = readonly_fields = ("number", "channel", "merchant", AMOUNT, "state", "made_at", "ended_at", "last_error")
+    fields = readonly_fields = ("number", "channel", "merchant", AMOUNT, "state", "made_at", "ended_at", ERROR)
     show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
@@ -113,9 +115,9 @@ class AttemptAdmin(ScopedAdmin[Attempt]):
     related = ("order", "merchant", "property")
     fields = (
         *("number", "order", "merchant", "channel", payer, "app_id", AMOUNT, "state"),
-        *("made_at", "expires_at", "ended_at", "asks", "asked_at", "next_ask_at", "last_error"),
+        *("made_at", "expires_at", "ended_at", "asks", "asked_at", "next_ask_at", ERROR),
     )
-    list_display = ("number", "order", "channel", AMOUNT, "state", "made_at", "asks", "last_error", "property")
+    list_display = ("number", "order", "channel", AMOUNT, "state", "made_at", "asks", ERROR, "property")
     list_filter = (PropertyFilter, "channel", "state")
     search_fields = ("number", "order__number")
 
@@ -205,11 +207,11 @@ class ProviderEventAdmin(ScopedAdmin[ProviderEvent]):
 
     related = ("merchant",)
     fields = (
-        *("merchant", "provider", "event_id", "is_verified", "state", "reason", "times", "received_at", "done_at"),
+        *("merchant", "provider", "event_id", "is_verified", "state", REASON, "times", "received_at", "done_at"),
         *(laid_out("receipt", label=_("receipt")), laid_out("headers", label=_("headers"))),
         *("excerpt", "body_sha256", "trace"),
     )
-    list_display = ("received_at", "merchant", "provider", "is_verified", "state", "reason", "times")
+    list_display = ("received_at", "merchant", "provider", "is_verified", "state", REASON, "times")
     list_filter = (PropertyFilter, "provider", "is_verified", "state")
     search_fields = ("event_id", "trace", "body_sha256")
 
@@ -224,7 +226,7 @@ class ProviderEventAdmin(ScopedAdmin[ProviderEvent]):
 class ShippingNoticeAdmin(ScopedAdmin[ShippingNotice]):
     property_path = "payment__property"
     related = ("payment",)
-    fields = ("payment", "state", "tries", "next_try_at", "last_error", "done_at")
-    list_display = ("payment", "state", "tries", "last_error", "done_at")
+    fields = ("payment", "state", "tries", "next_try_at", ERROR, "done_at")
+    list_display = ("payment", "state", "tries", ERROR, "done_at")
     list_filter = (PropertyFilter, "state")
     search_fields = ("payment__provider_transaction", "payment__number")

@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from meters import desired, topups
-from meters.models import Command, Level, Meter, MeterModel, TopUp
+from meters.models import Command, Level, Meter, MeterEvent, MeterModel, TopUp
 from tests import makers
 from tests.desk import address, at_work, do, no_rows, staff_of, told
 
@@ -75,6 +75,43 @@ def test_levels_and_commands_say_positions_and_yuan(manager, place):
         assert "close permitted" in page
     page = manager.get(address(meter, "change")).content.decode()
     assert "¥123.45" in page
+
+
+def test_what_meters_said_and_why_is_listed_in_words(manager, place):
+    meter = makers.a_meter(place=place)
+    now = timezone.now()
+    desired.want(meter_id=meter.pk, kind="relay", wanted="open", reason="spent", trace="t", now=now)
+    Command.objects.filter(meter=meter).update(state="refused", error="keep_supply", sent_at=now, answered_at=now)
+    for number, kind in enumerate(("cover_opened", "balance_cut")):
+        MeterEvent.objects.create(
+            meter=meter, property=place, message_id=f"{number}", kind=kind, happened_at=now, received_at=now
+        )
+
+    levels, commands, events, chosen = (
+        manager.get(address(model, "changelist", **query)).content.decode()
+        for model, query in ((Level, {}), (Command, {}), (MeterEvent, {}), (MeterEvent, {"kind": "balance_cut"}))
+    )
+
+    assert "the money is used up" in levels
+    assert "the meter is set to keep the supply on" in commands
+    assert "keep_supply" not in commands
+    assert ">cover opened</td>" in events
+    assert ">cover opened</td>" not in chosen
+    assert ">switched off for want of money</td>" in chosen
+
+
+def test_rows_are_called_by_words(place):
+    meter = makers.a_meter(place=place, serial="310000000042", held_by="meter")
+    now = timezone.now()
+    desired.want(meter_id=meter.pk, kind="relay", wanted="auto", reason="paid", trace="t", now=now)
+    top_up = TopUp(meter=meter, amount_fen=5000, state="landed")
+    command = Command.objects.get(meter=meter)
+
+    assert str(Level.objects.get(meter=meter)) == "310000000042 relay: automatic"
+    assert str(command) == f"relay automatic ({command.get_state_display()})"
+    assert str(Command(kind="read", state="done")) == "read back (done)"
+    assert str(top_up) == "310000000042 ¥50.00 (in the meter)"
+    assert str(MeterEvent(meter=meter, kind="overload")) == "310000000042 overload"
 
 
 class TestStuck:

@@ -6,8 +6,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from notifications import worklist
-from notifications.models import WorkItem
+from notifications import outbox, words, worklist
+from notifications.models import Message, WorkItem
 from tests import makers
 from tests.desk import address, at_work, do, staff_of, told
 
@@ -19,7 +19,7 @@ def place():
     return makers.a_property(name="Hereyard")
 
 
-def an_item(place, *, key="k", **detail) -> WorkItem:
+def an_item(place, *, key="k", **detail: object) -> WorkItem:
     worklist.raise_item(
         key=key, kind="payment_in_suspense", property_id=place.pk, detail=detail, trace="t", now=timezone.now()
     )
@@ -78,7 +78,8 @@ def test_a_list_says_what_it_is_about_in_words(place):
 
     page = client.get(address(WorkItem, "changelist", kind="payment_in_suspense")).content.decode()
 
-    assert "wrong_amount, ¥123.45" in page
+    assert "other amount than ordered, ¥123.45" in page
+    assert "wrong_amount" not in page
     assert "Payment in suspense" in page
     assert not client.get(address(WorkItem, "changelist", kind="bad_frame")).context["cl"].result_list
 
@@ -90,3 +91,52 @@ def test_its_page_leads_to_what_it_is_about(place):
 
     assert "/admin/payments/payment/7/change/" in page
     assert "/admin/meters/meter/?q=0007" in page
+
+
+def test_the_list_opens_with_what_is_open(place):
+    client = at_work(staff_of(place))
+    opened, resolved = an_item(place, key="a"), an_item(place, key="b")
+    do(client, "resolve", [resolved], reason="done")
+
+    def listed(**query):
+        return set(client.get(address(WorkItem, "changelist", **query)).context["cl"].result_list)
+
+    assert listed() == {opened}
+    assert listed(state="resolved") == {WorkItem.objects.get(key="b")}
+    assert len(listed(state="all")) == 2
+
+
+def test_its_page_tells_the_detail_with_labels_and_no_code(place):
+    item = an_item(
+        place, meter="0007", online=False, tries=4, wanted="closed", reported="open", why="number_taken", count=None,
+        since="2026-11-23T01:02:03+00:00", amount_fen=5000, error="ReadTimeout", merchant="wx-main",
+    )  # fmt: skip
+
+    page = at_work(staff_of(place)).get(address(item, "change")).content.decode()
+
+    for cells in (
+        *("<td>online</td><td>no</td>", "<td>wanted</td><td>closed</td>", "<td>amount</td><td>¥50.00</td>"),
+        *("<td>since</td><td>2026-11-23 09:02:03</td>", "<td>error</td><td>no answer</td>"),
+        *("<td>why</td><td>somebody else used this purchase number</td>", "<td>merchant</td><td>wx-main</td>"),
+        "<td>purchase count of the meter</td><td>unknown</td>",
+    ):
+        assert cells in page
+
+
+def test_what_was_told_to_tenants_is_listed_in_words(place):
+    tenancy = makers.a_tenancy(room=makers.a_room(place=place))
+    outbox.leave(
+        key="k", kind="recharge_received", tenancy_id=tenancy.pk, property_id=place.pk, context={}, now=timezone.now()
+    )
+
+    page = at_work(staff_of(place)).get(address(Message, "changelist")).content.decode()
+
+    assert "Recharge received" in page
+    assert "recharge_received" not in page
+    assert str(Message.objects.get()) == f"Recharge received · {tenancy}"
+
+
+def test_a_code_that_nobody_knows_and_a_vendors_own_words_are_shown_as_they_are():
+    assert words.in_words("isv.something-new") == "isv.something-new"
+    assert words.in_words("SYSTEM_ERROR: 系统繁忙") == "a fault at the provider: 系统繁忙"
+    assert words.in_words("") == ""
