@@ -7,6 +7,7 @@ An unforeseen fault is a 500 and the provider calls again; the evidence is store
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.conf import settings
@@ -66,16 +67,17 @@ def notify_alipay(request: HttpRequest, slug: str) -> HttpResponse:
 def take_in(request: HttpRequest, slug: str, *, provider: str, now: datetime) -> None:
     """Verifies a callback, stores it, and acts on it; or leaves what nobody vouches for as such, and raises."""
     trace = request.META["TRACE_ID"]
+    headers = {name.lower(): value for name, value in request.headers.items()}
     body = b""
     merchant_id = None
     try:
         body = read_body(request)
         merchant = merchants.named(slug, provider=provider)
         merchant_id = merchant.id
-        receipt = verified(request, body, merchant, now=now)
+        receipt = verified(headers, body, merchant, now=now)
     except (BadCallback, merchants.NoSuchMerchant, merchants.KeysUnusable) as error:
         evidence.leave_unverified(
-            merchant_id=merchant_id, provider=provider, reason=error.reason, body=body, headers=request.headers,
+            merchant_id=merchant_id, provider=provider, reason=error.reason, body=body, headers=headers,
             trace=trace, now=now,
         )  # fmt: skip
         log.warning("callback of %s for %s refused: %s", provider, slug[:32], error.reason)
@@ -83,7 +85,7 @@ def take_in(request: HttpRequest, slug: str, *, provider: str, now: datetime) ->
             inbox.tell_unreadable(slug, reason=error.reason, trace=trace, now=now)
         raise
     stored = evidence.store(
-        merchant_id=merchant.id, receipt=receipt, body=body, headers=request.headers, trace=trace, now=now
+        merchant_id=merchant.id, receipt=receipt, body=body, headers=headers, trace=trace, now=now
     )
     inbox.act_on(receipt, merchant=merchant, event_id=stored.id, trace=stored.trace, now=now)
 
@@ -96,10 +98,11 @@ def read_body(request: HttpRequest) -> bytes:
     return body
 
 
-def verified(request: HttpRequest, body: bytes, merchant: merchants.Snapshot, *, now: datetime) -> Receipt:
+def verified(headers: Mapping[str, str], body: bytes, merchant: merchants.Snapshot, *, now: datetime) -> Receipt:
+    """What the provider says, once it is sure that the provider says it. `headers` by their names in lower case."""
     if merchant.provider == "wechat":
-        return wechat.read_callback(request.headers, body, keys=merchant.keys, now=now)
-    return alipay.read_notify(body, request.headers.get("Content-Type", ""), keys=merchant.keys, now=now)
+        return wechat.read_callback(headers, body, keys=merchant.keys, now=now)
+    return alipay.read_notify(body, headers.get("content-type", ""), keys=merchant.keys, now=now)
 
 
 def _wechat_failed(reason: str, status: int) -> JsonResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -131,7 +131,7 @@ class Receipt:
 
     def as_json(self) -> dict[str, Any]:
         """For the evidence; `from_json` reads it back."""
-        content = asdict(self)
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
         content["receiver"] = self.receiver._asdict()
         for name in INSTANTS:
             instant = content[name]
