@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from billing.tariff import periods, table
-from billing.tariff.errors import DefinitionError, _
+from billing.tariff.errors import _
 from billing.tariff.periods import ALWAYS_FLAT, PERIODS, DayRule, Hours, Period, Schedule
 from billing.tariff.reader import Node, mapped
 from billing.tariff.table import PriceTable, Row, SeasonPrices
@@ -146,6 +146,3 @@ def _by_period(node: Node) -> dict[Period, int]:
     if isinstance(node.value, str):
         return {"flat": node.price()}
     return dict(mapped(node, PERIODS, lambda field: field.price()))
-
-
-__all__ = ["DefinitionError", "tariff"]

@@ -41,7 +41,7 @@ class Node:
         for name in self.value:
             if name not in known:
                 raise DefinitionError(
-                    f"{path}{name}", _("There is no such field; known are %(known)s."), known=list(known)
+                    f"{path}{name}", _("There is no such field; known are %(known)s."), known=", ".join(known)
                 )
         for name in required:
             if self.value.get(name) is None:

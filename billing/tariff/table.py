@@ -54,21 +54,21 @@ class PriceTable:
 
 def check(table: PriceTable, *, schedule: Schedule, tiers: int) -> None:
     """Every period that can hold has a price in every tier, and nothing else has. Raises DefinitionError."""
-    for index, season in enumerate(table.seasons):
+    possible: dict[int, set[Period]] = {}
+    for rule, season in when.together([one.when for one in schedule.rules], [one.when for one in table.seasons]):
+        possible.setdefault(season, set()).update(span.period for span in schedule.rules[rule].spans)
+    for index, prices in enumerate(table.seasons):
         path = f"prices[{index}].yuan"
-        if len(season.rows) != tiers:
+        if len(prices.rows) != tiers:
             raise DefinitionError(
-                path, _("There are %(tiers)d tiers, but prices for %(rows)d."), tiers=tiers, rows=len(season.rows)
+                path,
+                _("The number of tiers is %(tiers)d, that of rows of prices %(rows)d."),
+                tiers=tiers,
+                rows=len(prices.rows),
             )
-        possible = _possible_periods(schedule, season.when)
-        for tier, priced in enumerate(map(dict, season.rows), start=1):
-            _refuse_missing(possible, priced, tier, path)
+        for tier, priced in enumerate(map(dict, prices.rows), start=1):
+            _refuse_missing(possible.get(index, set()), priced, tier, path)
             _refuse_unknown(schedule.periods, priced, tier, path)
-
-
-def _possible_periods(schedule: Schedule, season: When) -> set[Period]:
-    holding = when.winners([rule.when for rule in schedule.rules], when.season(season))
-    return {span.period for index in holding for span in schedule.rules[index].spans}
 
 
 def _refuse_missing(possible: set[Period], priced: Mapping[Period, int], tier: int, path: str) -> None:

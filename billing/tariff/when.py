@@ -7,7 +7,7 @@ gap. Both are refused when they are defined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -94,10 +94,12 @@ def chosen(whens: Sequence[When], day: MonthDay, kind: Kind) -> int:
     return next(index for index in holding if all(within(whens[index], whens[other]) for other in holding))
 
 
-def winners(whens: Sequence[When], days: Iterable[MonthDay]) -> set[int]:
-    """All rules that hold on some of these days of the year, on whatever kind of day. The rules have passed `check`."""
-    alike = {tuple(day in season(when) for when in whens): day for day in days}
-    return {chosen(whens, day, kind) for day in alike.values() for kind in KINDS}
+def together(whens: Sequence[When], others: Sequence[When]) -> set[tuple[int, int]]:
+    """Which rule of one set ever holds together with which of another: pairs of indices. Both have passed `check`."""
+    both = [*whens, *others]
+    seasons = [season(when) for when in both]
+    alike = {tuple(day in days for days in seasons): day for day in YEAR}
+    return {(chosen(whens, day, kind), chosen(others, day, kind)) for day in alike.values() for kind in KINDS}
 
 
 def check(whens: Sequence[When], path: str) -> None:
@@ -144,8 +146,7 @@ def _undecided(one: When, other: When, whens: Sequence[When], kind: Kind) -> fro
 
 def _refuse_gap(whens: Sequence[When], path: str) -> None:
     for kind in KINDS:
-        holding = [when for when in whens if when.of_kind(kind)]
-        days = {day for day in YEAR if not any(when.in_season(day) for when in holding)}
+        days = frozenset(YEAR).difference(*(season(when) for when in whens if when.of_kind(kind)))
         if not days:
             continue
         if all(when.is_seasonal for when in whens):

@@ -23,7 +23,7 @@ from tests.billing.tariff.definitions import FIRST_DATE, definitions, special_da
 MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
 THOROUGH = settings(
-    deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 gaps = st.one_of(
     st.timedeltas(MINUTE / 60, timedelta(hours=3)),
@@ -52,7 +52,7 @@ def intervals(draw) -> Interval:
     return Interval(
         from_at=from_at,
         to_at=from_at + draw(gaps),
-        energy_wh=draw(st.integers(0, 400)),
+        energy_wh=draw(st.integers(0, 300)),
         used_wh=draw(st.integers(0, 300)),
         household=Household(draw(st.integers(1, 6)), moved_in_date),
     )
