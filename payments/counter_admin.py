@@ -19,6 +19,7 @@ from accounts import staff
 from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Refused
 from accounts.models import Tenancy
 from accounts.panes import PropertyFilter, StandingFilter, yuan_column
+from accounts.sentences import joined
 from accounts.window import AskingAdmin
 from billing import money, prepaid
 from billing.models import Purse
@@ -109,7 +110,7 @@ def _correct(request: HttpRequest, receipt: CounterReceipt, answers: Answers) ->
     if debt_fen <= 0:
         return taken_back
     owed = gettext("The money is in the meter or used: %(debt)s are owed, and the next recharge pays them first.")
-    return f"{taken_back} {owed % {'debt': money.shown(debt_fen)}}"
+    return joined(taken_back, owed % {"debt": money.shown(debt_fen)})
 
 
 class CorrectedFilter(StandingFilter):

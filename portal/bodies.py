@@ -33,3 +33,5 @@ class ShortJSONParser(JSONParser):
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as error:
             raise ParseError(_("The request is nested too deeply.")) from error
+        except ParseError as error:  # the framework passes on what Python's parser says, which is nobody's language
+            raise ParseError(_("The request is not valid JSON.")) from error

@@ -18,6 +18,8 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from accounts.sentences import joined
+
 FAULT = "fault"
 
 
@@ -86,8 +88,8 @@ def _described(data: Any) -> dict[str, Any]:
     if set(data) == {"detail"}:
         return _first(data["detail"])
     fields = {name: _first(details)["message"] for name, details in data.items()}
-    message = " ".join(text if name == "non_field_errors" else f"{name}: {text}" for name, text in fields.items())
-    return {"code": "invalid", "message": message, "fields": fields}
+    # Each complaint once, in words alone: which field it is about stands in `fields`.
+    return {"code": "invalid", "message": joined(*dict.fromkeys(fields.values())), "fields": fields}
 
 
 def _first(detail: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts import invitations
 from accounts.models import Property, Tenancy
+from accounts.sentences import joined
 from billing import changes, money
 from billing.models import Purse
 from config.demo import seed
@@ -75,7 +76,7 @@ class Story:
             phone.bind(invitation=code)
         with self.step(f"{cast.provider}: sees that the power is off, and why") as said:
             home = until(lambda: _if(_home(phone), relay="open"), "the tenant sees it", within_s=WITHIN_S)
-            said(f"{home['power']['why']} {home['power']['how_to_restore']}")
+            said(joined(home["power"]["why"], home["power"]["how_to_restore"]))
 
     def _recharge(self, cast: Cast, phone: Phone, tenancy: Tenancy) -> str:
         with self.step(f"{cast.provider}: orders a recharge of {AMOUNT} yuan") as said:

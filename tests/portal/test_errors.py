@@ -83,7 +83,15 @@ def test_a_field_that_is_wrong_is_named(client):
 
     assert error["code"] == "invalid"
     assert error["fields"] == {"amount": "Ensure this value is greater than or equal to 1."}
-    assert error["message"] == "amount: Ensure this value is greater than or equal to 1."
+    assert error["message"] == "Ensure this value is greater than or equal to 1."  # no field's name to a person
+
+
+def test_what_is_wrong_with_several_fields_is_said_once(client):
+    error = ask(client, {"amount": "x", "lines": "x", "meters": "x"}).json()["error"]
+
+    assert set(error["fields"]) == {"amount", "lines", "meters"}
+    assert error["message"].count("A valid integer is required.") == 1
+    assert "amount" not in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +117,15 @@ def test_what_is_not_an_object_is_refused(client):
 
 
 def test_malformed_json_is_a_400(client):
-    answer = ask(client, "{")
+    for body in ("{", "", "\x00", '{"amount": NaN}', "{'amount': 1}"):
+        answer = ask(client, body)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "parse_error"
+        assert answer.status_code == 400, body
+        error = answer.json()["error"]
+        assert error["code"] in {"parse_error", "invalid"}
+        assert "Expecting" not in error["message"]  # Python's own words
+        assert "parse error" not in error["message"]
+    assert ask(client, "{").json()["error"]["message"] == "The request is not valid JSON."
 
 
 def test_json_nested_beyond_reason_is_a_400(client):

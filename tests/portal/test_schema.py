@@ -26,3 +26,15 @@ def test_every_operation_may_answer_with_an_error():
     assert operations
     assert all("default" in operation["responses"] for operation in operations)
     assert schema["components"]["schemas"]["Error"]["properties"]["error"]["required"] == ["code", "message", "trace"]
+
+
+def test_every_operation_says_in_a_line_what_it_does():
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+
+    lacking = [
+        f"{method} {path}"
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+        if not operation.get("summary")
+    ]
+    assert lacking == []
