@@ -46,7 +46,15 @@ def test_limits_begin_when_the_household_moved_in() -> None:
     (window,) = expand.limits(restarting, **JULY, household=moved_in)
 
     assert (window.start_date, window.counted_from_date) == (date(2026, 1, 1), date(2026, 7, 20))
-    assert [one.counted_from_date for one in expand.limits(tiered(), **JULY, household=moved_in)] == [date(2026, 1, 1)]
+
+
+def test_limits_of_the_room_do_not_care_who_moved_in() -> None:
+    moved_in = Household(moved_in_date=date(2026, 7, 20))
+    weeks = {"first_date": date(2026, 6, 15), "last_date": date(2026, 7, 31)}
+
+    windows = expand.limits(tiered(cycle={"months": 1}), **weeks, household=moved_in)
+
+    assert [window.counted_from_date for window in windows] == [date(2026, 6, 1), date(2026, 7, 1)]
 
 
 def test_without_tiers_there_are_no_limits() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -264,3 +266,11 @@ def said_of(definition) -> str:
     with pytest.raises(DefinitionError) as caught:
         parse.tariff(definition)
     return str(caught.value)
+
+
+def test_what_the_manual_shows_is_a_tariff() -> None:
+    manual = (Path(__file__).parents[3] / "docs/tariffs.md").read_text()
+
+    tariffs = [parse.tariff(json.loads(text)) for text in re.findall(r"```json\n(.*?)```", manual, re.DOTALL)]
+
+    assert [(tariff.tiers, len(tariff.schedule.periods)) for tariff in tariffs] == [(1, 1), (3, 2), (3, 2)]

@@ -63,6 +63,12 @@ def test_neighbouring_hours_of_a_period_are_one_span() -> None:
     assert hours(schedule({"day": {"flat": ["00:00-06:00", "06:00-24:00"]}}), date(2026, 7, 1)) == ["00:00 flat"]
 
 
+def test_midnight_may_be_written_as_the_end_of_a_day_or_the_beginning_of_the_next() -> None:
+    written = [{"day": {"valley": [evening], "flat": "rest"}} for evening in ("22:00-24:00", "22:00-00:00")]
+
+    assert [hours(schedule(rule), date(2026, 7, 1)) for rule in written] == [["00:00 flat", "22:00 valley"]] * 2
+
+
 def test_a_tariff_without_periods_is_flat_all_day() -> None:
     assert hours(one_price().schedule, date(2026, 7, 1)) == ["00:00 flat"]
 

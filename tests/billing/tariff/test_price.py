@@ -144,3 +144,34 @@ def test_no_slices_are_no_lines() -> None:
     assert (charged.lines, charged.used_wh) == ((), {date(2026, 1, 1): 7})
     with pytest.raises(ValueError, match="negative"):
         charge(tariff=tiered(), slices=cut(*DAYS, 1, tiered()).slices, used_wh={date(2026, 1, 1): -1})
+
+
+def test_the_worked_example_of_the_manual() -> None:
+    """Zhejiang, 13 kWh over a night, 5 kWh before the first tier is full (docs/tariffs.md)."""
+    tariff = day_and_night(
+        tiers={"cycle": {"months": 12}, "limits": [{"kwh": [2760, 4800]}]},
+        prices=[{"yuan": {"peak": "0.5680", "valley": "0.2880"}, "surcharge_yuan": ["0.05", "0.30"]}],
+        fee_yuan="0.02",
+    )
+
+    lines = charge(
+        tariff=tariff,
+        slices=cut("2026-07-01 20:00", "2026-07-02 09:00", 13_000, tariff).slices,
+        used_wh={date(2026, 1, 1): 2_755_000},
+    ).lines
+
+    assert [(line.period, line.tier, line.energy_wh) for line in lines] == [
+        ("peak", 1, 2000),
+        ("valley", 1, 2000),
+        ("valley", 1, 1000),
+        ("valley", 2, 7000),
+        ("peak", 2, 1000),
+    ]
+    energy_nano_fen, fee_nano_fen = (
+        sum(getattr(line, name) for line in lines) for name in ("cost_nano_fen", "fee_nano_fen")
+    )
+    assert (energy_nano_fen, fee_nano_fen) == (498_400_000_000, 26_000_000_000)
+    assert units.shown_apart(energy_nano_fen=energy_nano_fen, fee_nano_fen=fee_nano_fen) == (498, 26)
+    posted_fen = units.to_fen(sum(line.total_nano_fen for line in lines if line.usage_date.day == 1))
+    assert posted_fen == 179
+    assert units.to_post(total_nano_fen=energy_nano_fen + fee_nano_fen, posted_fen=posted_fen) == 345
