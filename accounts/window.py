@@ -133,6 +133,12 @@ class ScopedAdmin(admin.ModelAdmin[M]):
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return self.may(request, self.may_delete, obj)
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the property, where there is but one: it would say the same in every row."""
+        columns = list(super().get_list_display(request))
+        is_one = "property" in columns and len(staff.places_where(request, EVERYBODY)[:2]) < 2
+        return [column for column in columns if column != "property"] if is_one else columns
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the list offers as a filter: a hidden column must not be guessed letter by letter."""
         offered = {"pk", "id"} | {str(getattr(entry, "parameter_name", entry)) for entry in self.list_filter}

@@ -100,7 +100,10 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Text]]:
-        return list(KINDS.items())
+        """The kinds that are open now, and the chosen one: all of them would fill the page."""
+        rows = model_admin.get_queryset(request).filter(state=WorkItem.State.OPEN).order_by()
+        offered = {*rows.values_list("kind", flat=True).distinct(), request.GET.get(self.parameter_name)}
+        return [(kind, label) for kind, label in KINDS.items() if kind in offered]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(kind=self.value()) if self.value() in KINDS else queryset

@@ -10,15 +10,19 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from accounts.models import Building, Member, Property, Room
+from accounts.models import Building, Member, Property, Room, StaffRole
 from billing import prepaid
 from billing.models import StaffHold
 from payments import counter
 from payments.models import CounterReceipt
 from tests import makers
-from tests.desk import staff_of
+from tests.desk import address, one_of_everything, staff_of, windows
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+WIDTHS = """() => {
+    const table = document.querySelector("#result_list"), room = document.querySelector(".results") || document.body;
+    return [table ? table.scrollWidth : document.documentElement.scrollWidth, room.clientWidth];
+}"""
 PASSWORD = "a-long-pass-phrase"
 
 
@@ -154,6 +158,25 @@ def test_an_invitation_shows_its_code_once(chromium, live_server, place):
     page.context.close()
 
 
+def test_every_list_fits_onto_the_screen_of_a_front_desk(chromium, live_server):
+    """1280 px wide, with everything in it, for somebody who works at two properties."""
+    here, there = makers.a_property(name="阳光花园二期"), makers.a_property(name="阳光花园三期")
+    one_of_everything(here)
+    page = log_in(chromium, live_server, here, "manager")
+    StaffRole.objects.create(user=StaffRole.objects.latest("pk").user, property=there, role="manager")
+    assert page.viewport_size["width"] == 1280
+
+    too_wide = []
+    for model in windows():
+        page.goto(address(model, "changelist"))
+        wide, room = page.evaluate(WIDTHS)
+        if wide > room:
+            too_wide.append(f"{model.__name__}: {wide} of {room} px")
+
+    assert too_wide == []
+    page.context.close()
+
+
 def test_the_language_is_one_click_away(chromium, live_server, place):
     page = log_in(chromium, live_server, place, "manager")
 
@@ -171,14 +194,14 @@ def test_no_page_complains_in_the_browsers_console(chromium, live_server, place)
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
 
-    for address in (
+    for page_of in (
         "",
         "payments/counterreceipt/add/",
         "accounts/tenancy/add/",
         "billing/staffhold/add/",
         "meters/meter/",
     ):
-        page.goto(f"/admin/{address}")
+        page.goto(f"/admin/{page_of}")
 
     assert [line for line in said if "favicon" not in line] == []
     page.context.close()
