@@ -102,8 +102,8 @@ class Facts:
 class Decision:
     """What follows. `wants` is the relay's; `why_not` says why a home that is used up keeps its power.
 
-    `alerts` are the levels that the balance has reached: `fen:500`, `percent:20`, `days:3`, `used_up`. The home is looked
-    at again when its balance falls below `look_below_fen`, and at `look_at`. `needs_notice`: the tenant must be told that
+    `alerts` are the levels that the balance has reached: `fen:500`, `percent:20`, `days:3`, `used_up`. The home is
+    looked at again below `look_below_fen`, and at `look_at`. `needs_notice`: the tenant must be told that
     a cut is near, if they were not yet.
     """
 
