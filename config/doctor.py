@@ -7,7 +7,6 @@ certificates, clocks, the database and the broker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -16,29 +15,14 @@ import requests
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.utils.translation import gettext as _
 
 from accounts import pem
 from accounts.keys import UnreadableKeyError, read_key
-from payments import merchants
-from payments.models import Merchant, ProviderKey
+from config.ailment import Ailment
+from config.merchant_keys import merchant_keys
 
-SOON = timedelta(days=30)
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 OLDEST_POSTGRESQL = 160000
-
-
-@dataclass(frozen=True, slots=True)
-class Ailment:
-    """What is wrong, and how to mend it. A warning does not fail the examination."""
-
-    where: str
-    what: str
-    cure: str
-    is_warning: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} → {self.cure}"
 
 
 Examination = Callable[[datetime], Iterator[Ailment]]
@@ -55,15 +39,15 @@ def database(now: datetime) -> Iterator[Ailment]:
             )
             version, fsync, synchronous_commit, clock = cursor.fetchone()
     except (DatabaseError, psycopg.Error) as error:
-        yield Ailment("DATABASE_URL", str(error).split("\n", maxsplit=1)[0], _("start PostgreSQL, or mend the address"))
+        yield Ailment("DATABASE_URL", str(error).split("\n", maxsplit=1)[0], "start PostgreSQL, or mend the address")
         return
     if version < OLDEST_POSTGRESQL:
-        yield Ailment("PostgreSQL", _("version %s is too old") % (version // 10000), _("use version 16 or later"))
+        yield Ailment("PostgreSQL", f"version {version // 10000} is too old", "use version 16 or later")
     if (fsync, synchronous_commit) != ("on", "on"):
         yield Ailment(
             "PostgreSQL",
-            _("fsync is %(fsync)s, synchronous_commit is %(commit)s") % {"fsync": fsync, "commit": synchronous_commit},
-            _("switch both on: a payment that was confirmed must survive a power cut"),
+            f"fsync is {fsync}, synchronous_commit is {synchronous_commit}",
+            "switch both on: a payment that was confirmed must survive a power cut",
         )
     yield from _clock("PostgreSQL", clock, now)
     yield from _migrations()
@@ -74,7 +58,7 @@ def _migrations() -> Iterator[Ailment]:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        yield Ailment("PostgreSQL", _("%s migrations are not applied") % len(missing), _("run `manage.py migrate`"))
+        yield Ailment("PostgreSQL", f"{len(missing)} migrations are not applied", "run `manage.py migrate`")
 
 
 def _listening() -> Iterator[Ailment]:
@@ -87,12 +71,12 @@ def _listening() -> Iterator[Ailment]:
     except psycopg.Error as error:
         heard, why = [], str(error).split("\n", maxsplit=1)[0]
     else:
-        why = _("a notification did not arrive")
+        why = "a notification did not arrive"
     if not heard:
         yield Ailment(
             "DATABASE_LISTEN_URL",
             why,
-            _("name a direct connection, not a pooler in transaction mode: LISTEN needs one"),
+            "name a direct connection, not a pooler in transaction mode: LISTEN needs one",
         )
 
 
@@ -101,7 +85,7 @@ def own_keys(_now: datetime) -> Iterator[Ailment]:
     for name in ("WECHAT_MINI_SECRET_REF", "ALIPAY_PRIVATE_KEY_REF", "ALIPAY_PUBLIC_KEY_REF"):
         ref = getattr(settings, name)
         if not ref:
-            yield Ailment(name, _("is not set"), _("set it, or tenants cannot log in with that app"), is_warning=True)
+            yield Ailment(name, "is not set", "set it, or tenants cannot log in with that app", is_warning=True)
             continue
         try:
             text = read_key(ref)
@@ -110,48 +94,7 @@ def own_keys(_now: datetime) -> Iterator[Ailment]:
             elif name == "ALIPAY_PUBLIC_KEY_REF":
                 pem.public_key(text)
         except (UnreadableKeyError, ValueError) as error:
-            yield Ailment(name, str(error), _("name a file or a variable that holds the key"))
-
-
-def merchant_keys(now: datetime) -> Iterator[Ailment]:
-    """Each merchant that takes money: its keys are there and good, its certificates have not run out."""
-    try:
-        active = list(Merchant.objects.filter(retired_at=None).order_by("slug"))
-    except DatabaseError:
-        return  # `database` has said so
-    for merchant in active:
-        where = _("merchant %s") % merchant.slug
-        merchants.forget()
-        try:
-            merchants.snapshot(merchant)
-        except merchants.KeysUnusable as error:
-            yield Ailment(where, str(error), _("mend the references in the admin, or retire the merchant"))
-            continue
-        if not merchant.provider_keys.exists():
-            yield Ailment(where, _("has no key of its provider"), _("enter the provider's public key in the admin"))
-        yield from _certificates(merchant, where, now)
-
-
-def _certificates(merchant: Merchant, where: str, now: datetime) -> Iterator[Ailment]:
-    dated = [
-        (key.serial, key.ends_at or pem.certificates(key.pem)[0].not_valid_after_utc)
-        for key in merchant.provider_keys.filter(kind=ProviderKey.Kind.CERTIFICATE)
-    ]
-    if merchant.certificate_ref:
-        own = pem.certificates(read_key(merchant.certificate_ref))[0]
-        dated.append((_("its own certificate"), own.not_valid_after_utc))
-        if own.public_key() != pem.private_key(read_key(merchant.private_key_ref)).public_key():
-            yield Ailment(where, _("certificate and private key do not belong together"), _("name the pair"))
-    for name, ends_at in dated:
-        if ends_at <= now:
-            yield Ailment(
-                where, _("%s has run out") % name, _("fetch its successor and delete this one"), is_warning=True
-            )
-        elif ends_at <= now + SOON:
-            yield Ailment(
-                where, _("%(name)s runs out on %(date)s") % {"name": name, "date": f"{ends_at:%Y-%m-%d}"},
-                _("fetch its successor"), is_warning=True,
-            )  # fmt: skip
+            yield Ailment(name, str(error), "name a file or a variable that holds the key")
 
 
 def vendors_clocks(now: datetime) -> Iterator[Ailment]:
@@ -161,7 +104,7 @@ def vendors_clocks(now: datetime) -> Iterator[Ailment]:
             answer = requests.get(getattr(settings, name), timeout=settings.VENDOR_TIMEOUT_S, allow_redirects=False)
             date = parsedate_to_datetime(answer.headers["Date"])
         except requests.RequestException:
-            yield Ailment(name, _("does not answer"), _("let this machine reach the vendor"), is_warning=True)
+            yield Ailment(name, "does not answer", "let this machine reach the vendor", is_warning=True)
         except (KeyError, ValueError):
             continue  # no Date, no comparison
         else:
@@ -171,7 +114,7 @@ def vendors_clocks(now: datetime) -> Iterator[Ailment]:
 def _clock(where: str, theirs: datetime, now: datetime) -> Iterator[Ailment]:
     off = abs(theirs - now)
     if off > CLOCK_MAY_BE_OFF:
-        yield Ailment(where, _("its clock and ours are %s s apart") % int(off.total_seconds()), _("set up NTP"))
+        yield Ailment(where, f"its clock and ours are {int(off.total_seconds())} s apart", "set up NTP")
 
 
 EXAMINATIONS: tuple[Examination, ...] = (database, own_keys, merchant_keys, vendors_clocks)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.config.embedded_users import User, processes_of, within
+from tests.payments.conftest import world
+
+__all__ = ["world"]
 
 
 @pytest.fixture

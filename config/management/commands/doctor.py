@@ -14,10 +14,10 @@ import paho.mqtt.client as mqtt
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from config.doctor import EXAMINATIONS, Ailment
+from config.ailment import Ailment
+from config.doctor import EXAMINATIONS
 from config.embedded.lease import ensure_broker
 
 PATIENCE_S = 5.0
@@ -30,11 +30,11 @@ class Command(BaseCommand):
         ailments = [ailment for examine in EXAMINATIONS for ailment in examine(timezone.now())]
         ailments += broker()
         for ailment in ailments:
-            degree = _("warning") if ailment.is_warning else _("WRONG")
+            degree = "warning" if ailment.is_warning else "WRONG"
             self.stdout.write(f"{degree}  {ailment}")
         if any(not ailment.is_warning for ailment in ailments):
             sys.exit(1)
-        self.stdout.write(_("Nothing is wrong; %s warnings.") % len(ailments) if ailments else _("All is well."))
+        self.stdout.write(f"Nothing is wrong; {len(ailments)} warnings." if ailments else "All is well.")
 
 
 def broker() -> Iterator[Ailment]:
@@ -44,14 +44,14 @@ def broker() -> Iterator[Ailment]:
     try:
         heard = _round_trip(url)
     except (OSError, ValueError) as error:
-        yield Ailment("MQTT_URL", str(error), _("start the broker, or mend the address, the user or the password"))
+        yield Ailment("MQTT_URL", str(error), "start the broker, or mend the address, the user or the password")
         return
     for topic, arrived in heard.items():
         if not arrived:
             yield Ailment(
                 "MQTT_URL",
-                _("what is published to %s does not arrive") % topic,
-                _("give the gateway's user the rights of deploy/mosquitto.acl"),
+                f"what is published to {topic} does not arrive",
+                "give the gateway's user the rights of deploy/mosquitto.acl",
             )
 
 
