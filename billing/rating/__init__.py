@@ -1,0 +1,18 @@
+"""Readings become energy and charges: accrued fast by SQL, closed exactly by the engine, what is unusual with care.
+
+`accrue` advances a Draw for each new reading by one statement and leaves what is unusual in the Backlog; `chain` says
+which readings follow one another (pure); `careful` folds, prices and writes what the backlog names; `doubts` lets staff
+decide about readings that cannot follow; `days` closes civil days, `posting` moves their money.
+
+    accrue.accrue(now=, batches_at_most=8) -> Accrued(done, left_over, looked, batches)
+    chain.fold(points, start=, rulings=, rule=) -> Folded(spans, doubts, clean, end, is_broken)
+    careful.work(now=, limit=200) -> how many installations were worked off
+    careful.leave(installation_ids=, from_at=, reason=, now=)      the door into the backlog
+    doubts.decide(doubt_id=, as_=, by=, note=, now=)
+    days.close(now=, limit=500), days.close_now(draw_id=, until=, now=)
+    posting.post_days(draw=, days=, reason=, now=) -> fen          the caller holds purse and draw
+
+Locks: accrue takes Draw, then Backlog and Review, and never a Purse; careful and closing take Purse, then Draw, each in
+the order of ids, and delete Backlog and Review rows last, guarded by their bumps. Nobody waits for a Purse or a Draw
+while holding a Backlog or a Review.
+"""
