@@ -12,7 +12,7 @@ from billing.prepaid import Source
 from notifications import outbox, worklist
 from payments import evidence
 from payments.confirm import confirm_payment
-from payments.models import Order, Payment, Refund
+from payments.models import Payment, Refund
 from payments.providers.base import Receipt
 
 log = logging.getLogger(__name__)
@@ -35,19 +35,11 @@ def record_from_outside(
         confirmed = confirm_payment(
             receipt, merchant_id=merchant_id, found_by=Payment.FoundBy.CALLBACK, event_id=None, trace=trace, now=now
         )
-        payment = _locked(confirmed.payment_id)
+        payment = Payment.held(confirmed.payment_id)
         refund = _record(payment, receipt, trace=trace, now=now)
         if event_id is not None:
             evidence.finish(event_id=event_id, now=now)
     return refund
-
-
-def _locked(payment_id: int) -> Payment:
-    """Order first, then the payment: the one lock order."""
-    order_id = Payment.objects.values_list("order_id", flat=True).get(pk=payment_id)
-    if order_id is not None:
-        Order.objects.select_for_update().get(pk=order_id)
-    return Payment.objects.select_for_update(of=("self",)).select_related("merchant", "order").get(pk=payment_id)
 
 
 def _record(payment: Payment, receipt: Receipt, *, trace: str, now: datetime) -> Refund | None:

@@ -12,7 +12,7 @@ from billing import prepaid
 from billing.models import Purse
 from billing.prepaid import Source
 from notifications import worklist
-from payments.models import Attempt, Order, Payment, ShippingNotice
+from payments.models import Attempt, Payment, ShippingNotice
 
 
 class NotInSuspense(Exception):
@@ -28,7 +28,7 @@ def move_to_purse(*, payment_id: int, purse: Purse, by: User, reason: str, now: 
     if not reason.strip():
         raise ValueError(_("Give a reason."))
     with transaction.atomic():
-        payment = _locked(payment_id)
+        payment = Payment.held(payment_id)
         left_fen = payment.amount_fen - payment.refunded_fen
         if payment.state != Payment.State.SUSPENDED or left_fen <= 0:
             raise NotInSuspense(_("This payment is not in suspense."))
@@ -51,10 +51,3 @@ def move_to_purse(*, payment_id: int, purse: Purse, by: User, reason: str, now: 
             ShippingNotice.objects.get_or_create(payment=payment, defaults={"next_try_at": now})
         worklist.resolve(key=f"payment:{payment.pk}", by=by, resolution=reason, now=now)
     return payment
-
-
-def _locked(payment_id: int) -> Payment:
-    order_id = Payment.objects.values_list("order_id", flat=True).get(pk=payment_id)
-    if order_id is not None:
-        Order.objects.select_for_update().get(pk=order_id)
-    return Payment.objects.select_for_update(of=("self",)).select_related("merchant", "attempt").get(pk=payment_id)

@@ -13,7 +13,8 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from sandbox.alipay_gateway import Call
-from sandbox.alipay_trades import BusinessError, CannotPayError, Trade, beijing, check_wap, yuan_of
+from sandbox.alipay_trades import BusinessError, Trade, beijing, check_wap, yuan_of
+from sandbox.payers import CannotPayError
 from sandbox.signatures import alipay_notify_message, signature_of
 
 if TYPE_CHECKING:

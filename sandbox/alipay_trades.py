@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from sandbox.payers import CannotPayError
+
 BEIJING = timezone(timedelta(hours=8))
 YUAN = re.compile(r"\d{1,9}(\.\d{1,2})?")
 SPANS_S = {"m": 60, "h": 3600, "d": 86400}
@@ -19,10 +21,6 @@ class BusinessError(Exception):
     def __init__(self, sub_code: str, sub_msg: str) -> None:
         super().__init__(sub_msg)
         self.sub_code, self.sub_msg = sub_code, sub_msg
-
-
-class CannotPayError(Exception):
-    """What the payer reads on the phone instead of a receipt."""
 
 
 def new_trade_no() -> str:

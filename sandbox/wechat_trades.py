@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from sandbox.payers import CannotPayError
+
 BEIJING = timezone(timedelta(hours=8))
 PREPAY_VALID_S = 2 * 3600  # whatever time_expire says (pay.weixin.qq.com 4012791897)
 STATES = {"NOTPAY": "订单未支付", "SUCCESS": "支付成功", "REFUND": "转入退款", "CLOSED": "订单已关闭"}
-
-
-class CannotPayError(Exception):
-    """What the payer reads on the phone instead of a receipt."""
 
 
 @dataclass

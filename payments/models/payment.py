@@ -122,6 +122,18 @@ class Payment(models.Model):
     def __str__(self) -> str:
         return self.provider_transaction
 
+    @classmethod
+    def held(cls, payment_id: int) -> Payment:
+        """This payment, locked until the caller's transaction ends, with merchant, order and attempt loaded.
+
+        Its order is locked before it: the one lock order. Raises Payment.DoesNotExist.
+        """
+        order_id = cls.objects.values_list("order_id", flat=True).get(pk=payment_id)
+        if order_id is not None:
+            Order.objects.select_for_update().get(pk=order_id)
+        loaded = cls.objects.select_related("merchant", "order", "attempt")
+        return loaded.select_for_update(of=("self",)).get(pk=payment_id)
+
 
 class Refund(models.Model):
     """Money a provider gave back. For now only those made behind our back, in the provider's own console."""

@@ -18,6 +18,7 @@ from wechatpayv3 import WeChatPay, WeChatPayType
 from werkzeug.test import Client
 
 from sandbox.keys import MINI_APPID, make_world
+from sandbox.payers import CannotPayError
 from sandbox.signatures import (
     is_signed,
     unsealed,
@@ -26,7 +27,7 @@ from sandbox.signatures import (
     wechat_request_message,
 )
 from sandbox.wechat import WeChat, signed_callback
-from sandbox.wechat_trades import CannotPayError, Trade
+from sandbox.wechat_trades import Trade
 from tests.sandbox.conftest import body_json
 from tests.sandbox.merchants import WeChatMerchantByHand, verified
 
