@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from django.core.management import call_command
@@ -16,7 +17,7 @@ from django.utils import timezone, translation
 
 from accounts.models import Property
 from billing import audit
-from config.demo import ground, seed
+from config.demo import ground, seed, staff
 from config.demo.narration import Narrator, StepFailed, until
 from config.demo.story import ALIPAY, WECHAT, Story
 from config.demo.town import Town
@@ -88,10 +89,14 @@ class Demo:
             self.step("a property: 3 buildings, 60 rooms, tenants, meters, merchants"),
             translation.override("zh-hans"),
         ):
-            seed.administrator(self.password_file)
+            staff.enter(staff.ADMIN, self.ground.folder)
             place = seed.seed(world=world, now=timezone.now())
+            staff.give_roles(place, self.ground.folder)
         with self.step("web, gateway, chaser and queue are at work; 60 meters are online"):
             self._wait_for_everybody(town, place)
+        with self.step("the front desk sees its own property in the admin, the administrator sees all") as said:
+            for line in staff.compare(town.at.web, self.ground.folder):
+                said(line)
         return place
 
     def _wait_for_everybody(self, town: Town, place: Property) -> None:
@@ -110,10 +115,11 @@ class Demo:
         until(all_are_heard, "all meters are heard", within_s=ONLINE_WITHIN_S)
 
     def _say_where(self, town: Town) -> None:
-        at = town.at
+        at, folder = town.at, self.ground.folder
         self.tell("\nWhere things are")
         for name, what in (
-            ("admin 后台", f"{at.web}/admin/   admin / {self.password_file.read_text()}"),
+            ("admin 后台", f"{at.web}/admin/   {_told(staff.ADMIN, folder)}   (everything)"),
+            ("", f"{at.web}/admin/   {_told(staff.FRONT_DESK, folder)}   (front desk of one property)"),
             ("API", f"{at.web}/api/docs/"),
             ("WeChat", f"{at.wechat}/sandbox/callbacks   (sandbox; sandbox/README.md has its control API)"),
             ("Alipay", f"{at.alipay}/sandbox/callbacks"),
@@ -156,13 +162,13 @@ class Demo:
         self.ground.leave()
         os.close(self._lock)
 
-    @property
-    def password_file(self) -> Any:
-        return self.ground.folder / "admin_password"
-
     def _take_the_folder(self) -> None:
         """Two demos on the same data would start the same gateway twice."""
         self.ground.folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.ground.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not holding.lock(self._lock, fcntl.LOCK_EX):
             raise SystemExit(f"meterpay: a demo runs already in {self.ground.folder}")
+
+
+def _told(login: staff.Login, folder: Path) -> str:
+    return f"{login.username} / {login.password(folder)}"

@@ -6,8 +6,6 @@ The rooms of `VACANT` begin without money, so their power is off, and wait for t
 from __future__ import annotations
 
 import json
-import secrets
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +20,6 @@ from billing.models import SupplyPolicy
 from meters.models import Installation, Meter, MeterModel
 from payments import counter
 from payments.models import Merchant, MerchantProperty, ProviderKey, RechargeLimits
-from sandbox import certificates
 
 CODE = "sunshine"
 BUILDINGS = ("1号楼", "2号楼", "3号楼")
@@ -32,7 +29,6 @@ VACANT_ENDINGS = ("1", "2")  # of a room's number: the first with a meter of eit
 SERVER, METER = MeterModel.BalanceHolder.SERVER, MeterModel.BalanceHolder.METER
 MODELS = {SERVER: "DDZY-2000 远程费控", METER: "DDZY-2000C 本地费控"}
 PRICE_MICRO_FEN_PER_KWH = 56_000_000  # 0.56 yuan
-CHARACTERS = string.ascii_letters + string.digits
 FAMILY_NAMES = "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗"
 GIVEN_NAMES = ("伟", "芳", "娜", "敏", "静", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞")
 
@@ -80,21 +76,6 @@ def seed(*, world: dict[str, Any], now: datetime) -> Property:
     if is_new:
         _cash_of_before(place, now)
     return place
-
-
-def administrator(password_file: Path) -> str:
-    """The password of `admin`: made once, kept in a file that only its owner reads, and true to the database."""
-    if not password_file.exists():
-        password = "".join(secrets.choice(CHARACTERS) for _ in range(16))
-        certificates.write_secret(password_file, password.encode())
-    password = password_file.read_text()
-    admin, _ = User.objects.get_or_create(
-        username="admin", defaults={"name": "管理员", "is_staff": True, "is_superuser": True}
-    )
-    if not admin.check_password(password):
-        admin.set_password(password)
-        admin.save(update_fields=["password"])
-    return password
 
 
 def virtual_meters() -> list[dict[str, Any]]:
