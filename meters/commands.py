@@ -7,9 +7,11 @@ The states and the moves between them:
     expired     -> done, refused (it answered after all)
     done, refused, superseded: final. A second answer changes nothing; the report inside it is used all the same.
 
-A command is claimed, committed, then published: a gateway that dies in between has sent nothing, and the command runs
-out like one that the meter never answered. It errs towards asking again, never towards acting twice: levels carry a
-generation, top-ups a purchase number, all of them an expiry.
+A command is claimed, committed, then published: a gateway that dies in between has sent nothing. Which those were
+nobody knows, so a gateway that starts says again what is still unanswered, with the same id, generation and deadline:
+to the meter that is a double, as MQTT makes them too. Top-ups are never said again before the count has been read back;
+they run out like those that the meter did not answer. It errs towards asking again, never towards acting twice: levels
+carry a generation, top-ups a purchase number, all of them an expiry.
 """
 
 from __future__ import annotations
@@ -61,6 +63,19 @@ update meters_command c
 returning c.id, due.code, due.serial, due.codec, c.kind, c.value, c.generation, c.trace, c.queued_at, c.sent_at,
           c.expires_at
 """
+# A level is said again only while it is still what is wanted. Plan: commands_unanswered, then by primary keys.
+_UNANSWERED = """
+select c.id, p.code, m.serial, k.codec, c.kind, c.value, c.generation, c.trace, c.queued_at, c.sent_at, c.expires_at
+  from meters_command c
+  join meters_meter m on m.id = c.meter_id
+  join meters_metermodel k on k.id = m.model_id
+  join accounts_property p on p.id = c.property_id
+ where c.state = 'sent' and c.expires_at > %(now)s and m.is_online
+   and (c.kind = 'read' or exists (
+        select from meters_level l where l.meter_id = c.meter_id and l.kind = c.kind and l.wanted = c.value))
+ order by c.queued_at, c.id
+ limit %(limit)s
+"""
 _EXPIRE = """
 update meters_command set state = 'expired'
  where id in (select id from meters_command
@@ -108,6 +123,16 @@ def claim(*, now: datetime, limit: int = 200) -> list[Outgoing]:
         cursor.execute(_CLAIM, {"now": now, "limit": limit})
         claimed = [Outgoing(*row) for row in cursor.fetchall()]
     return sorted(claimed, key=lambda command: (command.queued_at, command.id))
+
+
+def unanswered(*, now: datetime, limit: int = 1000) -> list[Outgoing]:
+    """Levels and reads that were claimed, by whomever, and may be answered yet, oldest first. Changes nothing.
+
+    What is above the limit runs out, and is asked again.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_UNANSWERED, {"now": now, "limit": limit})
+        return [Outgoing(*row) for row in cursor.fetchall()]
 
 
 def encode(outgoing: Outgoing) -> tuple[str, bytes]:

@@ -9,7 +9,7 @@ Three threads besides the one that watches over them:
 
 Whichever of them dies ends the process, and what starts processes starts it again: a gateway that only looks alive
 would be worse than none. A message that was committed and not acknowledged comes again; storing it twice is no harm.
-A command that was claimed and not published runs out, and is asked again.
+A command that was claimed and perhaps not published is published by the next, or runs out and is asked again.
 
 Fixed client ids and a session that outlives the process: a gateway that dies without one takes its unacknowledged
 messages with it.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import socket
 import threading
 import time
@@ -187,7 +188,7 @@ class Gateway:
         except ImpossibleCommand:
             logger.exception("command %s cannot be said; it runs out", outgoing.id, extra=trace)
             return
-        seconds = max(int((outgoing.expires_at - outgoing.sent_at).total_seconds()), 1)
+        seconds = max(math.ceil((outgoing.expires_at - timezone.now()).total_seconds()), 1)
         expiring = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=seconds)
         self._client.publish(topic, payload, qos=1, properties=expiring)
         logger.info("%s %s goes to meter %s", outgoing.kind, outgoing.value, outgoing.serial, extra=trace)

@@ -24,7 +24,10 @@ CLAIM_AT_MOST = 200
 
 
 class Sender:
-    """`run()` is a thread of its own. While the broker is away nothing is claimed: it would only run out."""
+    """`run()` is a thread of its own. While the broker is away nothing is claimed: it would only run out.
+
+    It begins with what a former self claimed and perhaps did not publish: see meters.commands.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Sender:
         self._stopped = stopped
         self._net_s = net_s
         self._expired_at = 0.0
+        self._has_said_again = False
 
     def run(self) -> None:
         """Listens first, then sweeps, then waits: nothing that is committed meanwhile is missed."""
@@ -66,6 +70,7 @@ class Sender:
         self._expire()
         if not self._is_connected():
             return
+        self._say_again()
         self._send_what_is_queued()
         now = timezone.now()
         if desired.reconcile(now=now) + topups.dispatch(now=now):
@@ -78,6 +83,14 @@ class Sender:
         now = timezone.now()
         commands.expire(now=now)
         topups.expire(now=now)
+
+    def _say_again(self) -> None:
+        """Once, before the first claim. Those of other gateways are doubled by it too, which harms nobody."""
+        if self._has_said_again:
+            return
+        for outgoing in commands.unanswered(now=timezone.now()):
+            self._publish(outgoing)
+        self._has_said_again = True
 
     def _send_what_is_queued(self) -> None:
         while self._is_connected() and not self._stopped.is_set():

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from meters import commands
-from meters.models import Command, Meter
+from meters import commands, topups
+from meters.models import Command, Level, Meter, TopUp
 from meters.wire.base import ImpossibleCommand
 from tests.makers import a_meter
 from tests.meters.at_once import at_once
@@ -64,6 +64,57 @@ def test_an_unanswered_command_runs_out_after_its_time_and_a_moment():
 
     command.refresh_from_db()
     assert command.state == "expired"
+
+
+def a_sent_level(*, wanted: str = "closed", meter: Meter | None = None, **kwargs) -> Command:
+    """Told to close; `wanted` is what we want of it by now."""
+    command = a_command(meter=meter, state="sent", kind="relay", value="closed", generation=3, **kwargs)
+    Level.objects.create(
+        meter=command.meter, kind="relay", wanted=wanted, reason="test", wanted_at=NOW, generation=3, next_try_at=NOW
+    )
+    return command
+
+
+def test_what_is_unanswered_is_said_again_as_it_was_said_first():
+    level = a_sent_level(trace="t1")
+    read = a_command(state="sent", queued_at=NOW + timedelta(seconds=1))
+
+    again = commands.unanswered(now=NOW + timedelta(seconds=29))
+
+    assert [one.id for one in again] == [level.pk, read.pk]
+    assert (again[0].value, again[0].generation, again[0].trace) == ("closed", 3, "t1")
+    assert (again[0].sent_at, again[0].expires_at) == (NOW, NOW + timedelta(seconds=30))
+    assert again[0].serial == level.meter.serial
+    assert set(Command.objects.values_list("state", flat=True)) == {"sent"}
+
+
+def test_a_level_that_is_wanted_no_more_is_not_said_again():
+    a_sent_level(wanted="open")
+
+    assert commands.unanswered(now=NOW) == []
+
+
+def test_a_top_up_is_not_said_again():
+    meter = a_meter(held_by="meter", is_online=True)
+    topups.queue(key="payment:1", meter_id=meter.pk, amount_fen=100, trace="", now=NOW)
+    a_command(meter=meter, state="sent", kind="top_up", value="100", generation=1, top_up=TopUp.objects.get())
+
+    assert commands.unanswered(now=NOW) == []
+
+
+@pytest.mark.parametrize("state", ["queued", "done", "refused", "expired", "superseded"])
+def test_what_was_not_sent_or_is_over_is_not_said_again(state):
+    a_command(state=state, sent_at=NOW, expires_at=NOW + timedelta(seconds=30))
+
+    assert commands.unanswered(now=NOW) == []
+
+
+def test_nothing_is_said_again_after_its_time_or_to_a_meter_that_is_away():
+    a_sent_level()
+    a_sent_level(meter=a_meter(is_online=False))
+
+    assert commands.unanswered(now=NOW + timedelta(seconds=30)) == []
+    assert len(commands.unanswered(now=NOW)) == 1
 
 
 @pytest.mark.parametrize("state", ["sent", "expired"])

@@ -162,6 +162,68 @@ def test_killed_between_commit_and_publish(broker_url, gateway: Process, fleet: 
     home.must_become_well()
 
 
+def test_killed_between_commit_and_publish_the_next_says_it_at_once(broker_url, gateway: Process, fleet: Fleet, wire):
+    """The meter stays connected, and its commands live for a minute: nobody waits for that, nor makes new ones."""
+    gateway.start(wire.url)
+    home = Home(fleet, held_by="server", ttl_s=60)
+    wire.hold("up")
+    home.recharge()
+    wait_until(lambda: home.are_all("sent"))
+    before = [command.pk for command in home.commands()]
+
+    gateway.kill()
+    wire.cut()
+    assert there(fleet, home.meter)["commands"] == []
+    gateway.start(broker_url)
+
+    wait_until(home.is_well, within_s=20)
+    assert [command.pk for command in home.commands()] == before
+
+
+def test_killed_while_a_sleeping_meter_has_its_commands_it_doubles_them_and_they_are_obeyed_once(
+    broker_url, gateway: Process, fleet: Fleet
+):
+    """The next cannot know that they were published."""
+    gateway.start(broker_url)
+    home = Home(fleet, held_by="server", ttl_s=60)
+    faults(fleet, home.meter, sleep=True)
+    home.recharge()
+    wait_until(lambda: len(there(fleet, home.meter)["commands"]) == 2)
+
+    gateway.kill()
+    gateway.start(broker_url)
+    wait_until(lambda: len(there(fleet, home.meter)["commands"]) == 4)
+    faults(fleet, home.meter, sleep=False)
+
+    home.must_become_well()
+    assert [move["to"] for move in there(fleet, home.meter)["relay_moves"]] == ["closed"]
+    assert len(home.commands()) == 2
+
+
+def test_killed_with_a_top_up_that_may_be_out_it_is_not_said_again_before_it_was_read_back(
+    broker_url, gateway: Process, fleet: Fleet
+):
+    gateway.start(broker_url)
+    home = Home(fleet, held_by="meter", ttl_s=2)
+    faults(fleet, home.meter, deaf=True)
+    home.recharge()
+    wait_until(lambda: told(home, "top_up") == [1])
+
+    gateway.kill()
+    gateway.start(broker_url)
+    wait_until(lambda: told(home, "read"), within_s=PATIENCE_S)
+    assert told(home, "top_up") == [1]
+    faults(fleet, home.meter, deaf=False)
+
+    home.must_become_well()
+
+
+def told(home: Home, kind: str) -> list[int]:
+    """How often the meter has received each command of a kind."""
+    ids = [one["id"] for one in there(home.fleet, home.meter)["commands"] if one["kind"] == kind]
+    return [ids.count(one) for one in dict.fromkeys(ids)]
+
+
 @HOLDERS
 def test_killed_between_publish_and_answer(broker_url, gateway: Process, fleet: Fleet, wire: Wire, held_by: str):
     """The meter did it and said so to nobody: nothing is done a second time."""
