@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from accounts import login
 from accounts.models import AccessToken, Building, Identity, Member, Property, Room, Tenancy, User
-from billing.models import Purse, SupplyPolicy
+from billing import tariffs
+from billing.models import Purse, SupplyPolicy, SupplyPrice, Tariff, TariffAssignment, TariffVersion
+from billing.tariff import units
 from meters.models import Installation, Meter, MeterModel
 from payments.models import Attempt, Merchant, MerchantProperty, Order
 
 _serial = itertools.count(1)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+LONG_AGO_DATE = date(2026, 1, 1)
+ONE_PRICE = {"prices": [{"yuan": "0.62"}]}
+TIME_OF_USE_AND_TIERS = {
+    "periods": [{"day": {"peak": ["08:00-22:00"], "valley": ["22:00-08:00"]}}],
+    "tiers": {"cycle": {"months": 12}, "limits": [{"kwh": [2760, 4800]}]},
+    "prices": [{"yuan": {"peak": "0.5680", "valley": "0.2880"}, "surcharge_yuan": ["0.05", "0.30"]}],
+    "fee_yuan": "0.02",
+}
 
 
 def a_property(**kwargs: Any) -> Property:
@@ -75,6 +85,63 @@ def a_meter(
 def a_policy(place: Property) -> SupplyPolicy:
     return SupplyPolicy.objects.create(
         property=place, legal_basis="lease, clause 7", notice="7 days, in writing", recorded_at=LONG_AGO
+    )
+
+
+def a_supply_price(place: Property, *, yuan: str = "1", **kwargs: Any) -> SupplyPrice:
+    """What the property itself pays per kWh; by default more than the tariffs of these makers cost."""
+    prices = {"all": units.price(yuan)}
+    started = {"starts_date": LONG_AGO_DATE, "entered_at": LONG_AGO, "source": "price list of the grid company"}
+    return SupplyPrice.objects.create(**{"property": place, "prices": prices} | started | kwargs)
+
+
+def a_tariff(
+    *,
+    place: Property | None = None,
+    definition: dict[str, Any] | None = None,
+    starts_date: date = LONG_AGO_DATE,
+    **kwargs: Any,
+) -> TariffVersion:
+    """The draft of a tariff's first version: one price, unless told otherwise. Nothing is assigned."""
+    tariff = Tariff.objects.create(property=place or a_property(), name=f"Tariff {next(_serial)}", created_at=LONG_AGO)
+    return a_version(tariff, definition=definition, starts_date=starts_date, **kwargs)
+
+
+def a_version(
+    tariff: Tariff, *, definition: dict[str, Any] | None = None, starts_date: date = LONG_AGO_DATE, **kwargs: Any
+) -> TariffVersion:
+    """One more draft of a tariff."""
+    number = tariff.versions.count() + 1
+    return TariffVersion.objects.create(
+        tariff=tariff, number=number, starts_date=starts_date, definition=definition or ONE_PRICE, **kwargs
+    )
+
+
+def a_published_version(
+    *,
+    place: Property | None = None,
+    definition: dict[str, Any] | None = None,
+    starts_date: date = LONG_AGO_DATE,
+    now: datetime | None = None,
+    **kwargs: Any,
+) -> TariffVersion:
+    """A tariff that holds in the whole property from 2026 on, laid out around `now`: 0.62 yuan per kWh by default.
+
+    Several makers' tariffs of one property: `a_tariff`, `tariffs.publish`, `an_assignment`.
+    """
+    place = place or a_property()
+    if not place.supply_prices.exists():
+        a_supply_price(place)
+    version = a_tariff(place=place, definition=definition, starts_date=starts_date, **kwargs)
+    an_assignment(version.tariff)
+    return tariffs.publish(version_id=version.pk, by=None, reason="", now=now or timezone.now())
+
+
+def an_assignment(tariff: Tariff, **kwargs: Any) -> TariffAssignment:
+    """To the whole property, unless a building, a room or a meter is given."""
+    return TariffAssignment.objects.create(
+        **{"property": tariff.property, "tariff": tariff, "starts_date": LONG_AGO_DATE, "assigned_at": LONG_AGO}
+        | kwargs
     )
 
 
