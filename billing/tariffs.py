@@ -29,6 +29,8 @@ from billing.tariff_words import wrong
 from meters.models import Installation
 
 State = TariffVersion.State
+_Place = tuple[str, int]
+_PATHS: Final = {"meter": "meter", "room": "room", "building": "room__building", "property": "property"}
 
 MOVES: Final[dict[str, frozenset[str]]] = {
     State.DRAFT: frozenset({State.PUBLISHED}),
@@ -132,19 +134,19 @@ def _refuse_days_taken(version: TariffVersion, now: datetime) -> None:
 
 
 def _above(version: TariffVersion, tariff: Tariff) -> list[Above]:
-    later = TariffVersion.objects.filter(tariff=version.tariff_id, state=State.PUBLISHED)
-    ends_date = (
-        later.filter(starts_date__gt=version.starts_date)
-        .order_by("starts_date")
-        .values_list("starts_date", flat=True)
-        .first()
-    )
     return markups.above(
         tariff=tariff,
         property_id=version.tariff.property_id,
         starts_date=version.starts_date,
-        ends_date=ends_date,
+        ends_date=ends_date(version),
     )
+
+
+def ends_date(version: TariffVersion) -> date | None:
+    """The day on which the next published version of its tariff begins."""
+    rows = TariffVersion.objects.filter(tariff=version.tariff_id, state=State.PUBLISHED)
+    later = rows.filter(starts_date__gt=version.starts_date).order_by("starts_date")
+    return later.values_list("starts_date", flat=True).first()
 
 
 def _allow(version: TariffVersion, found: list[Above], *, reason: str, by: User | None, now: datetime) -> None:
@@ -167,18 +169,21 @@ def _take_effect(version: TariffVersion, *, now: datetime) -> None:
 
 def under(*, tariff_id: int, since: date) -> list[int]:
     """Installations that a tariff is assigned to on or after a day, or would be if none lay closer to them."""
-    assigned = TariffAssignment.objects.filter(tariff=tariff_id).filter(Q(ends_date=None) | Q(ends_date__gt=since))
+    rows = TariffAssignment.objects.filter(tariff=tariff_id).filter(Q(ends_date=None) | Q(ends_date__gt=since))
+    return installations_of(list(rows), since=since)
+
+
+def installations_of(assignments: Iterable[TariffAssignment], *, since: date) -> list[int]:
+    """Installations at the places of these assignments that hang on that day or later."""
+    at: dict[str, set[int]] = {place: set() for place in _PATHS}
+    for each in assignments:
+        place, pk = _place(each)
+        at[place].add(pk)
+    there = Q()
+    for place, pks in at.items():
+        there |= Q(**{f"{_PATHS[place]}__in": pks})
     hanging = Q(ends_at=None) | Q(ends_at__gt=instant(since))
-    return list(
-        Installation.objects.filter(hanging)
-        .filter(
-            Q(property__in=assigned.filter(building=None, room=None, meter=None).values("property"))
-            | Q(room__building__in=assigned.exclude(building=None).values("building"))
-            | Q(room__in=assigned.exclude(room=None).values("room"))
-            | Q(meter__in=assigned.exclude(meter=None).values("meter"))
-        )
-        .values_list("pk", flat=True)
-    )
+    return list(Installation.objects.filter(hanging, there).values_list("pk", flat=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +222,6 @@ def in_force(*, installation_ids: Iterable[int], from_date: date, to_date: date)
             resolved[known] = _spans(layers, starts, from_date, to_date)
         spans[pk] = resolved[known]
     return spans
-
-
-_Place = tuple[str, int]
 
 
 def _place(each: TariffAssignment) -> _Place:
