@@ -1,10 +1,11 @@
 """The process between the database and the broker, and the only file that knows paho.
 
-Three threads besides the one that watches over them:
+Four threads besides the one that watches over them:
 
 * paho's own: puts what arrives into a queue, and nothing else;
 * the committer: takes what has gathered, stores it in one transaction, and only then acknowledges it, in the order of
   arrival (rumqttd cuts off who does not);
+* the rater: rates what was stored, from the rows, when the committer rings; every few seconds also without that;
 * the sender: listens to PostgreSQL, claims commands, commits, publishes; every few seconds also without being rung.
 
 Whichever of them dies ends the process, and what starts processes starts it again: a gateway that only looks alive
@@ -41,15 +42,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from meters import commands, partitions, silence
 from meters.bell import Bell
 from meters.commands import Outgoing
-from meters.committer import Arrival, Committer
+from meters.committer import BATCH_AT_MOST, Arrival, Committer
 from meters.intake import Frame, Taken
+from meters.rater import Rater
 from meters.sender import NET_S, Sender
 from meters.wire.base import ImpossibleCommand
 
 logger = logging.getLogger(__name__)
 
 SESSION_S = 3600  # the broker keeps for us what arrives while we restart
-RECEIVE_AT_MOST = 1000  # unacknowledged at once; without it Mosquitto sends 20 and waits
+RECEIVE_AT_MOST = BATCH_AT_MOST  # unacknowledged at once; without it Mosquitto sends 20 and waits (rumqttd: 100)
 KEEPALIVE_S = 20
 CHORES_EVERY_S = 30.0
 MONTHS_EVERY_S = 3600.0
@@ -69,9 +71,15 @@ class GatewayDiedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What floors above want done: after each stored batch, and twice a minute. Their faults never stop the intake."""
+    """What floors above want done. Their faults never stop the intake.
+
+    `after_intake`: after each stored batch, in the committer's own thread, so only what is quick. `rate`: in a thread
+    of its own, after batches with new readings and every few seconds; says how much it did, and is called until that
+    is 0. `regularly`: twice a minute.
+    """
 
     after_intake: Callable[[Taken], object] = lambda _taken: None
+    rate: Callable[[datetime], int] = lambda _now: 0
     regularly: Callable[[datetime], object] = lambda _now: None
 
 
@@ -106,9 +114,8 @@ class Gateway:
         self._failure: BaseException | None = None
         self._client = self._new_client(ca_file)
         self._bell = Bell(listen_url)
-        self._committer = Committer(
-            acknowledge=self._acknowledge, after=self._hooks.after_intake, stopped=self._stopped
-        )
+        self._rater = Rater(rate=self._hooks.rate, stopped=self._stopped)
+        self._committer = Committer(acknowledge=self._acknowledge, after=self._after_intake, stopped=self._stopped)
         self._sender = Sender(
             bell=self._bell,
             publish=self._publish,
@@ -121,12 +128,14 @@ class Gateway:
 
     def run(self) -> None:
         """Works until `stop()`. Raises GatewayDiedError when one of its threads ends before that."""
-        threads = [self._started("committer", self._committer.run), self._started("sender", self._sender.run)]
+        works = {"committer": self._committer.run, "sender": self._sender.run, "rater": self._rater.run}
+        threads = [self._started(name, work) for name, work in works.items()]
         try:
             self._watch(self._connecting())
         finally:
             self._stopped.set()
             self._bell.pull()
+            self._rater.ring()
             for thread in threads:
                 thread.join(timeout=JOIN_S)
             self._say_goodbye()
@@ -169,6 +178,11 @@ class Gateway:
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
         self._stopped.set()
+
+    def _after_intake(self, taken: Taken) -> None:
+        if taken.batch_id is not None:
+            self._rater.ring()
+        self._hooks.after_intake(taken)
 
     def _look_after_rows(self) -> None:
         now = timezone.now()

@@ -3,7 +3,7 @@
 Everything here may come twice, late, or out of order, and changes nothing the second time. One bad frame, or a meter
 that nobody registered, never costs the rest of its batch. Rating and settling come afterwards, from the rows.
 
-Lock order: Meter, Level, TopUp, Command; several of a kind in the order of their keys.
+Lock order: Meter, StrayReading, Level, TopUp, Command; several of a kind in the order of their keys.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Property
-from meters import answers, commands, reports
-from meters.models import Command, Meter, MeterEvent
+from meters import answers, commands, held, reports, staging, strays
+from meters.held import Address, Held
+from meters.models import Command, MeterEvent
 from meters.reports import News, Told
 from meters.wire import json_v1, topics
 from meters.wire.base import Answer, BadFrame, Event
@@ -27,8 +28,6 @@ from meters.wire.base import Uplink as Message
 from notifications import worklist
 
 logger = logging.getLogger(__name__)
-
-Address = tuple[str, str]  # property code, meter number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,9 @@ class Taken:
     """What a batch came to."""
 
     readings: int = 0
+    doubles: int = 0  # readings that were there already
+    strays: int = 0  # readings that were kept apart, since their clock cannot be right
+    batch_id: int | None = None  # the mark that they are to be rated
     events: int = 0
     unknown_meters: int = 0
     bad_frames: int = 0
@@ -77,11 +79,16 @@ def take(frames: Sequence[Frame], *, now: datetime) -> Taken:
 
     Raises django.db.Error when the database refuses; then nothing of the batch is stored.
     """
-    heard, bad = decode(frames)
+    return keep(*decode(frames), now=now)
+
+
+def keep(heard: Sequence[Heard], bad: Sequence[Bad], *, now: datetime) -> Taken:
+    """Stores what was decoded, all of it or nothing. Raises django.db.Error."""
+    addresses = {one.address for one in heard}
     with transaction.atomic():
-        meters = _held_meters({one.address for one in heard})
-        taken = _store([one for one in heard if one.address in meters], meters, now=now)
-        strangers = sorted({one.address for one in heard} - meters.keys())
+        meters = held.hold(addresses)
+        strangers = sorted(addresses - meters.keys())
+        taken = _store([one for one in heard if one.address in meters] if strangers else heard, meters, now=now)
         _tell_of_strangers(strangers, now=now)
         tell_of_bad_frames(bad, now=now)
     return replace(taken, unknown_meters=len(strangers), bad_frames=len(bad))
@@ -98,17 +105,9 @@ def decode(frames: Iterable[Frame]) -> tuple[list[Heard], list[Bad]]:
     return heard, bad
 
 
-def _held_meters(addresses: set[Address]) -> dict[Address, Meter]:
-    """The rows are locked, but not against the foreign keys of new commands."""
-    codes, serials = {code for code, _ in addresses}, {serial for _, serial in addresses}
-    rows = Meter.objects.filter(property__code__in=codes, serial__in=serials).select_related("model", "property")
-    held = rows.select_for_update(of=("self",), no_key=True).order_by("pk")
-    return {address: meter for meter in held if (address := (meter.property.code, meter.serial)) in addresses}
-
-
-def _store(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -> Taken:
+def _store(heard: Sequence[Heard], meters: dict[Address, Held], *, now: datetime) -> Taken:
     asked = _commands_answered(heard)
-    news = {address: News(meter) for address, meter in meters.items()}
+    news = {address: News.of(meter) for address, meter in meters.items()}
     told: list[Told] = []
     for one in heard:
         told += reports.hear(
@@ -118,29 +117,33 @@ def _store(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -
             retained=one.frame.retained,
             command=_own_command(one, meters[one.address], asked),
         )
-    reports.store_meters(meters.values())
-    readings, read_meter_ids = reports.store_readings(told, received_at=now)
+    held.write(meters.values())
+    fit, kept_apart = strays.sift(told, now=now)
+    stored = staging.store(fit, stored_at=now)
     events = _store_events(heard, meters, now=now)
     levels = reports.store_levels(news.values(), now=now)
     moved = answers.take(told, news.values(), now=now)
     if moved.anything or any(one.is_back for one in news.values()) or not all(agrees for _, _, agrees in levels):
         commands.wake()
     return Taken(
-        readings=readings,
+        readings=stored.readings,
+        doubles=stored.doubles,
+        strays=kept_apart,
+        batch_id=stored.batch_id,
         events=events,
-        read_meter_ids=read_meter_ids,
+        read_meter_ids=stored.meter_ids,
         agreed=tuple((meter, kind) for meter, kind, agrees in levels if agrees),
         landed=tuple(moved.landed),
     )
 
 
-def _commands_answered(heard: list[Heard]) -> dict[uuid.UUID, Command]:
+def _commands_answered(heard: Sequence[Heard]) -> dict[uuid.UUID, Command]:
     """Not locked yet: of these rows only what never changes is looked at before they are."""
     ids = {one.message.command for one in heard if isinstance(one.message, Answer)}
     return Command.objects.in_bulk(ids) if ids else {}
 
 
-def _own_command(heard: Heard, meter: Meter, asked: dict[uuid.UUID, Command]) -> Command | None:
+def _own_command(heard: Heard, meter: Held, asked: dict[uuid.UUID, Command]) -> Command | None:
     """The command that this answers, if it is one of ours to this meter and was ever sent."""
     if not isinstance(heard.message, Answer):
         return None
@@ -151,10 +154,10 @@ def _own_command(heard: Heard, meter: Meter, asked: dict[uuid.UUID, Command]) ->
     return command
 
 
-def _store_events(heard: list[Heard], meters: dict[Address, Meter], *, now: datetime) -> int:
+def _store_events(heard: Sequence[Heard], meters: dict[Address, Held], *, now: datetime) -> int:
     rows = [
         MeterEvent(
-            meter=meter,
+            meter_id=meter.pk,
             property_id=meter.property_id,
             message_id=one.message.id,
             kind=one.message.event,
@@ -166,7 +169,8 @@ def _store_events(heard: list[Heard], meters: dict[Address, Meter], *, now: date
         if isinstance(one.message, Event)
         for meter in (meters[one.address],)
     ]
-    MeterEvent.objects.bulk_create(rows, ignore_conflicts=True)  # a_meter_says_a_thing_once
+    if rows:
+        MeterEvent.objects.bulk_create(rows, ignore_conflicts=True)  # a_meter_says_a_thing_once
     return len(rows)
 
 

@@ -1,4 +1,4 @@
-"""What a meter says it has becomes the newest of Meter and of its Levels, and readings. Part of intake's transaction.
+"""What a meter says it has becomes the newest of its row and of its Levels. Part of intake's transaction.
 
 A report counts from the instant it was made, never later than it was received (a clock in the future must not freeze
 the state) and, when it answers a command, not earlier than that was sent (nor must a clock in the past). An older
@@ -9,29 +9,30 @@ Either may believe something old once more; that costs a command, or a question 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection
 
-from meters.models import Command, Level, Meter
+from meters.held import Held
+from meters.models import Command, Level
 from meters.wire.base import Answer, Event, Report, Status, Telemetry
 from meters.wire.base import Uplink as Message
 
 FRESH = timedelta(minutes=5)  # an older telemetry lay somewhere: it does not prove that its meter is there now
 LIES_AT_MOST = timedelta(hours=1)  # as long as our session lives (gateway.SESSION_S): an older one is a lost clock
-PLAUSIBLE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))  # a reading outside them is noise
 HIGHEST_GUESS = 2**40  # above it no generation of a display is looked for any more
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """One report in its place: whose it is, for which instant it counts, and which command it answers, if any."""
 
-    meter: Meter
+    meter: Held
     report: Report
     at: datetime
+    received_at: datetime
     answer: Answer | None = None
     command: Command | None = None
 
@@ -40,12 +41,22 @@ class Told:
 class News:
     """What a batch changes about one meter."""
 
-    meter: Meter
+    meter: Held
+    had: tuple[str, str, int | None]  # relay, its order and the shown balance, as they were before
     is_back: bool = False  # it came online: what waits for it goes out at once
     connected_at: datetime | None = None  # it connected anew, without a session: what was sent before will not arrive
     reported: dict[str, str] = field(default_factory=dict)  # by kind of level
     due: set[str] = field(default_factory=set)  # kinds that are tried again at once
     floor: int = 0  # below it the generation of the display need not be tried
+
+    @classmethod
+    def of(cls, meter: Held) -> News:
+        return cls(meter, (meter.relay, meter.relay_order, meter.shown_fen))
+
+    def is_unchanged(self) -> bool:
+        """Whether all that its levels are about is as it was."""
+        meter = self.meter
+        return self.had == (meter.relay, meter.relay_order, meter.shown_fen) and not self.is_back and not self.due
 
 
 def hear(news: News, message: Message, *, received_at: datetime, retained: bool, command: Command | None) -> list[Told]:
@@ -55,7 +66,7 @@ def hear(news: News, message: Message, *, received_at: datetime, retained: bool,
     """
     told = [_placed(news.meter, report, message, received_at, command) for report in reports_of(message)]
     if told and not retained and received_at - told[-1].report.at > LIES_AT_MOST:
-        told[-1] = replace(told[-1], at=received_at)
+        told[-1] = told[-1]._replace(at=received_at)
     _note_presence(news, message, told, received_at=received_at, retained=retained)
     for one in told[-1:]:
         newest = news.meter.reported_at
@@ -75,12 +86,12 @@ def reports_of(message: Message) -> tuple[Report, ...]:
     return (message.report,)
 
 
-def _placed(meter: Meter, report: Report, message: Message, received_at: datetime, command: Command | None) -> Told:
+def _placed(meter: Held, report: Report, message: Message, received_at: datetime, command: Command | None) -> Told:
     at = report.at
     if command is not None and command.sent_at is not None:
         at = max(at, command.sent_at)
     answer = message if isinstance(message, Answer) else None
-    return Told(meter, report, min(at, received_at), answer, command)
+    return Told(meter, report, min(at, received_at), received_at, answer, command)
 
 
 def _is_greeting(message: Message, *, retained: bool) -> bool:
@@ -111,7 +122,7 @@ def _adopt(news: News, told: Told, *, may_lower: bool) -> None:
     meter.reported_at = told.at
     meter.import_wh, meter.power_w = report.import_wh, report.power_w
     meter.relay, meter.relay_order, meter.relay_generation = report.relay, report.order, report.generation
-    news.reported[Level.Kind.RELAY] = relay_level(report, holds_money=meter.holds_money())
+    news.reported[Level.Kind.RELAY] = relay_level(report, holds_money=meter.holds_money)
     if report.shown_fen is not None:
         meter.shown_fen = report.shown_fen
         news.reported[Level.Kind.SHOW] = str(report.shown_fen)
@@ -145,32 +156,6 @@ def _look_for_the_generation(news: News, report: Report, command: Command) -> No
         news.floor = max(news.floor, command.generation * 2 + 100)
 
 
-_METERS = """
-update meters_meter m
-   set is_online = n.is_online, last_seen_at = n.last_seen_at, reported_at = n.reported_at, relay = n.relay,
-       relay_order = n.relay_order, relay_generation = n.relay_generation, import_wh = n.import_wh,
-       power_w = n.power_w, shown_fen = n.shown_fen, balance_fen = n.balance_fen, purchase_count = n.purchase_count
-  from unnest(%s::bigint[], %s::boolean[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[],
-              %s::bigint[], %s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::integer[])
-       as n (id, is_online, last_seen_at, reported_at, relay, relay_order, relay_generation, import_wh, power_w,
-             shown_fen, balance_fen, purchase_count)
- where m.id = n.id
-"""
-_METER_COLUMNS = (
-    "pk",
-    "is_online",
-    "last_seen_at",
-    "reported_at",
-    "relay",
-    "relay_order",
-    "relay_generation",
-    "import_wh",
-    "power_w",
-    "shown_fen",
-    "balance_fen",
-    "purchase_count",
-)
-
 # One statement for all levels of the batch, so that they are locked in the order of their keys.
 _LEVELS = """
 with news as (
@@ -196,29 +181,21 @@ update meters_level l
  where l.id = t.id
 returning l.meter_id, l.kind, l.wanted = l.reported
 """
-_READINGS = """
-insert into meters_reading
-    (meter_id, read_at, property_id, received_at, import_wh, power_w, balance_fen, relay)
-select * from unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::integer[],
-                     %s::bigint[], %s::text[])
-    on conflict do nothing
-returning meter_id
-"""
+# Plan: the partial index levels_in_disagreement while few disagree, else a_meter_has_one_level_a_kind.
+_DISAGREEING = "select meter_id from meters_level where wanted <> reported and meter_id = any(%s)"
 
 
-def store_meters(meters: Iterable[Meter]) -> None:
-    """Writes the reported part of rows that the caller holds."""
-    rows = [tuple(getattr(meter, name) for name in _METER_COLUMNS) for meter in meters]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(_METERS, _columns(rows))
+def store_levels(news: Collection[News], *, now: datetime) -> list[tuple[int, str, bool]]:
+    """Writes what meters have into their levels; (meter, kind, agrees) of each that changed or is due again.
 
-
-def store_levels(news: Iterable[News], *, now: datetime) -> list[tuple[int, str, bool]]:
-    """Writes what meters have into their levels; (meter, kind, agrees) of each that changed or is due again."""
+    A level that agrees has what its meter's row had; so of a meter whose row says the same again, only those are looked
+    at that do not agree (also new ones, of which nothing was reported yet).
+    """
+    disagreeing = _disagreeing([one.meter.pk for one in news if one.is_unchanged()])
+    concerned = [one for one in news if not one.is_unchanged() or one.meter.pk in disagreeing]
     rows = [
         (one.meter.pk, str(kind), reported, one.meter.reported_at, is_due, one.floor if kind == "show" else 0)
-        for one in news
+        for one in concerned
         for kind in (Level.Kind.RELAY, Level.Kind.SHOW)
         if (reported := one.reported.get(kind)) is not None or one.is_back or kind in one.due
         for is_due in (one.is_back or kind in one.due,)
@@ -230,28 +207,12 @@ def store_levels(news: Iterable[News], *, now: datetime) -> list[tuple[int, str,
         return sorted(cursor.fetchall())
 
 
-def store_readings(told: Iterable[Told], *, received_at: datetime) -> tuple[int, frozenset[int]]:
-    """Stores each report as a reading, once; how many are new, and of which meters."""
-    rows = [
-        (
-            one.meter.pk,
-            one.report.at,
-            one.meter.property_id,
-            received_at,
-            one.report.import_wh,
-            one.report.power_w,
-            one.report.balance_fen,
-            one.report.relay,
-        )
-        for one in told
-        if PLAUSIBLE[0] <= one.report.at < PLAUSIBLE[1]
-    ]
-    if not rows:
-        return 0, frozenset()
+def _disagreeing(meter_ids: list[int]) -> set[int]:
+    if not meter_ids:
+        return set()
     with connection.cursor() as cursor:
-        cursor.execute(_READINGS, _columns(rows))
-        stored = [meter for (meter,) in cursor.fetchall()]
-    return len(stored), frozenset(stored)
+        cursor.execute(_DISAGREEING, [meter_ids])
+        return {meter for (meter,) in cursor.fetchall()}
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

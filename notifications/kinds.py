@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 KINDS = {
     "meter_does_not_answer": _("Meter does not answer"),
     "unknown_meter": _("Unknown meter reports"),
+    "clock_is_off": _("Clock of a meter is off"),
     "bad_frame": _("Unreadable report of a meter"),
     "top_up_stuck": _("Top-up is stuck"),
     "top_up_waits_for_nobody": _("Top-up for a home that has ended"),

@@ -16,11 +16,14 @@ Order = Literal["auto", "open", "permitted", "closed"]
 Happening = Literal["cover_opened", "power_failed", "power_restored", "balance_cut", "overload", "button_pressed"]
 Refusal = Literal["expired", "stale", "duplicate", "count", "unsupported", "failed", "keep_supply"]
 
+Period = Literal["sharp", "peak", "flat", "valley", "deep_valley"]
+
 LEAVES: Final[tuple[Leaf, ...]] = get_args(Leaf)
 POSITIONS: Final[tuple[Position, ...]] = get_args(Position)
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 HAPPENINGS: Final[tuple[Happening, ...]] = get_args(Happening)
 REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
+PERIODS: Final[tuple[Period, ...]] = get_args(Period)
 
 
 class BadFrame(Exception):
@@ -41,7 +44,8 @@ class Report:
 
     `order` is what the relay was last told ("auto": it decides by its own money), `generation` the newest relay command
     it obeyed, 0 for none. `shown_fen` is what a server-held meter displays; `balance_fen` and `purchase_count` are of a
-    meter that holds its money; None where a meter has no such thing.
+    meter that holds its money; `period_wh` is the energy by period as the meter itself counts it, in the order of
+    PERIODS, 0 for one it does not have; None where a meter has no such thing.
     """
 
     at: datetime
@@ -53,6 +57,7 @@ class Report:
     balance_fen: int | None = None
     purchase_count: int | None = None
     power_w: int | None = None
+    period_wh: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

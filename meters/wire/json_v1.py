@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from meters.wire.base import (
     HAPPENINGS,
     ORDERS,
+    PERIODS,
     POSITIONS,
     REFUSALS,
     Answer,
@@ -163,7 +164,12 @@ def _report(fields: _Fields) -> Report:
         balance_fen=fields.whole_or_none("balance_fen", -LARGE, LARGE),
         purchase_count=fields.whole_or_none("purchase_count", 0, SMALL),
         power_w=fields.whole_or_none("power_w", -SMALL, SMALL),
+        period_wh=None if fields.is_absent("period_wh") else _period_wh(fields.inner("period_wh")),
     )
+
+
+def _period_wh(fields: _Fields) -> tuple[int, ...]:
+    return tuple(fields.whole_or_none(period, 0, LARGE) or 0 for period in PERIODS)
 
 
 class _Fields:

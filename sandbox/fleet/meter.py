@@ -216,12 +216,12 @@ class VirtualMeter:
     def draw(self, now: datetime) -> list[Said]:
         """Lets the present power flow since the last time; what it says when its money ends by that."""
         since, self._drawn_at = self._drawn_at or now, now
-        self.registers.draw(int((now - since) / timedelta(milliseconds=1)))
+        self.registers.draw(int((now - since) / timedelta(milliseconds=1)), clock=self._clock(now))
         return self._cut_when_empty(now)
 
     def consume(self, wh: int, now: datetime) -> tuple[int, list[Said]]:
         """Energy at once, as far as the relay and its money allow: how much flowed, and what it says."""
-        used = self.registers.use(wh)
+        used = self.registers.use(wh, clock=self._clock(now))
         return used, self._cut_when_empty(now)
 
     def press(self, now: datetime) -> list[Said]:
@@ -254,6 +254,7 @@ class VirtualMeter:
             "balance_fen": registers.balance_fen() if holds else None,
             "purchase_count": registers.purchase_count if holds else None,
             "power_w": registers.power_w if registers.relay == "closed" else 0,
+            "period_wh": registers.period_wh and dict(registers.period_wh),
         }
 
     def telemetry(self, now: datetime) -> Said:

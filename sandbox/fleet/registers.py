@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Self
 
 SERVER, METER = "server", "meter"
@@ -24,10 +24,14 @@ KINDS_OF_VALUE = {
     "import_wh": int,
     "price_micro_fen_per_kwh": int,
     "power_w": int,
+    "timetable": dict,
 }
+PERIODS = ("sharp", "peak", "flat", "valley", "deep_valley")
+SHANGHAI = timezone(timedelta(hours=8))
 
 _PROPERTY = re.compile(r"[a-z0-9-]{1,32}")
 _SERIAL = re.compile(r"[0-9A-Za-z-]{1,32}")
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class WrongDefinitionError(ValueError):
@@ -36,7 +40,11 @@ class WrongDefinitionError(ValueError):
 
 @dataclass
 class Registers:
-    """The memory of one meter. Money is kept in nano-fen: Wh x micro-fen per kWh, exact and without a division."""
+    """The memory of one meter. Money is kept in nano-fen: Wh x micro-fen per kWh, exact and without a division.
+
+    `timetable` is when each price period begins by the clock of Shanghai, such as {"00:00": "valley", "08:00": "peak"}:
+    a meter that has one counts its energy by period as well.
+    """
 
     property: str
     serial: str
@@ -52,6 +60,8 @@ class Registers:
     spare_w_ms: int = 0
     price_micro_fen_per_kwh: int = 0
     power_w: int = 0
+    timetable: dict[str, str] = field(default_factory=dict)
+    period_wh: dict[str, int] | None = None
     applied: dict[str, int] = field(default_factory=dict)  # top-up number: how often
     answered: dict[str, str | None] = field(default_factory=dict)  # command id: error
     relay_moves: list[dict[str, str]] = field(default_factory=list)
@@ -69,6 +79,7 @@ class Registers:
             raise WrongDefinitionError(str(error)) from None
         made._check()
         made.order = made.order or ("auto" if made.kind == METER else made.relay)
+        made.period_wh = dict.fromkeys(PERIODS, 0) if made.timetable else None
         made.follow_own_money()
         return made
 
@@ -81,6 +92,8 @@ class Registers:
             raise WrongDefinitionError("a server-held meter has no money to decide by")
         if min(self.purchase_count, self.import_wh, self.price_micro_fen_per_kwh, self.power_w) < 0:
             raise WrongDefinitionError("a register below zero")
+        if not all(_CLOCK.fullmatch(str(at)) and period in PERIODS for at, period in self.timetable.items()):
+            raise WrongDefinitionError(f"timetable={self.timetable!r}")
 
     def balance_fen(self) -> int:
         """Whole fen; a started fen is not there any more."""
@@ -95,7 +108,12 @@ class Registers:
         if self.order == "auto":
             self.relay = self.own_position()
 
-    def use(self, wh: int) -> int:
+    def period_at(self, clock: datetime) -> str:
+        """The price period at an instant of the meter's clock; before the day's first it is the last one's."""
+        now = f"{clock.astimezone(SHANGHAI):%H:%M}"
+        return self.timetable[max((at for at in self.timetable if at <= now), default=max(self.timetable))]
+
+    def use(self, wh: int, *, clock: datetime) -> int:
         """Counts energy through a closed relay, up to the Wh that ends the money; how much flowed."""
         if self.relay != "closed":
             return 0
@@ -103,15 +121,17 @@ class Registers:
         if self.kind == METER and self.order == "auto" and price:
             wh = min(wh, max(0, (self.balance_nano_fen - NANO) // price + 1))
         self.import_wh += wh
+        if self.period_wh is not None:
+            self.period_wh[self.period_at(clock)] += wh
         if self.kind == METER:
             self.balance_nano_fen -= wh * price
         return wh
 
-    def draw(self, ms: int) -> int:
+    def draw(self, ms: int, *, clock: datetime) -> int:
         """Energy of the present power over `ms`; whole Wh are counted, the rest is kept for the next time."""
         self.spare_w_ms += self.power_w * ms if self.relay == "closed" else 0
         wh, self.spare_w_ms = divmod(self.spare_w_ms, W_MS_PER_WH)
-        return self.use(wh)
+        return self.use(wh, clock=clock)
 
     def move(self, to: str, *, why: str, at: datetime) -> None:
         """Moves the relay and writes it down."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from urllib.parse import urlsplit
@@ -10,13 +13,14 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from paho.mqtt.enums import CallbackAPIVersion
 
 from meters import desired, topups
 from meters.gateway import Gateway, GatewayDiedError, Hooks
-from meters.models import Command, Level, Meter, Reading, TopUp
+from meters.models import Batch, Command, Level, Meter, Reading, StrayReading, TopUp
 from notifications.models import WorkItem
 from sandbox.fleet import Fleet
 from tests.gateways import KINDS, NAME, Wire, a_gateway, database_url, faults, hang, lease, there, wait_until
@@ -342,6 +346,95 @@ def test_faults_of_the_floors_above_do_not_stop_the_intake(broker_url, fleet):
         wait_until(lambda: is_online(meter))
         wants(meter, "closed")
         wait_until(lambda: agrees(meter, "closed"))
+
+
+def rates(rated: list[int], **fault: Exception):
+    """Rates what is marked, oldest first; fails instead as long as `fault` has something."""
+
+    def rate(_now):
+        if fault:
+            raise fault.popitem()[1]
+        batches = list(Batch.objects.order_by("pk"))
+        for batch in batches:
+            rated.extend(batch.meter_ids)
+            batch.delete()
+        return len(batches)
+
+    return rate
+
+
+def test_what_is_stored_is_rated_at_once(broker_url, fleet):
+    rated: list[int] = []
+    with a_gateway(broker_url, hooks=Hooks(rate=rates(rated))):
+        meter = hang(fleet)
+        wait_until(lambda: meter.pk in rated, within_s=3)  # not by the net, which is 5 s wide
+
+    assert not Batch.objects.exists()
+
+
+def test_a_fault_in_rating_stops_neither_intake_nor_commands_and_is_made_good(broker_url, fleet):
+    rated: list[int] = []
+    with a_gateway(broker_url, hooks=Hooks(rate=rates(rated, once=ValueError("a tariff is broken")))):
+        meter = hang(fleet, relay="open")
+        wants(meter, "closed")
+        wait_until(lambda: agrees(meter, "closed"), within_s=4)
+
+        wait_until(lambda: meter.pk in rated)
+
+
+A_GATEWAY_THAT_NEVER_RATES = """
+import sys, time
+import django
+django.setup()
+from meters.gateway import Gateway, Hooks
+hooks = Hooks(rate=lambda now: time.sleep(3600))
+Gateway(broker_url=sys.argv[1], name=sys.argv[2], listen_url=sys.argv[3], hooks=hooks).run()
+"""
+
+
+@pytest.mark.kill
+def test_what_a_killed_gateway_had_stored_and_not_rated_is_found_by_the_next(broker_url, fleet):
+    meter = hang(fleet)
+    env = os.environ | {"DATABASE_URL": database_url(), "SECRET_KEY": settings.SECRET_KEY, "MQTT_URL": broker_url}
+    words = [sys.executable, "-c", A_GATEWAY_THAT_NEVER_RATES, broker_url, NAME, database_url()]
+    with subprocess.Popen(words, env=env) as process:
+        try:
+            wait_until(Batch.objects.exists, within_s=40)
+        finally:
+            process.kill()
+    assert Reading.objects.filter(meter=meter).exists()
+
+    rated: list[int] = []
+    with a_gateway(broker_url, hooks=Hooks(rate=rates(rated))):
+        wait_until(lambda: meter.pk in rated)
+
+    assert not Batch.objects.exists()
+
+
+def test_a_meter_whose_clock_is_ahead_is_put_on_the_list_and_obeys_all_the_same(broker_url, fleet):
+    with a_gateway(broker_url):
+        meter = hang(fleet, relay="open")
+        wait_until(lambda: is_online(meter))
+        stored = Reading.objects.filter(meter=meter).count()
+        faults(fleet, meter, clock_off_s=3600)
+        fleet.report(meter.property.code, meter.serial)
+        wait_until(lambda: WorkItem.objects.filter(key=f"clock:{meter.pk}", kind="clock_is_off").exists())
+        faults(fleet, meter, clock_off_s=0)
+
+        wants(meter, "closed")
+        wait_until(lambda: agrees(meter, "closed"))
+
+        assert StrayReading.objects.filter(meter=meter, reason="ahead", state="open").exists()
+        assert Reading.objects.filter(meter=meter).count() > stored
+
+
+def test_registers_by_period_arrive(broker_url, fleet):
+    with a_gateway(broker_url):
+        meter = hang(fleet, timetable={"00:00": "flat"})
+        fleet.consume(meter.property.code, meter.serial, 30)
+        fleet.report(meter.property.code, meter.serial)
+
+        wait_until(lambda: Reading.objects.filter(meter=meter, import_wh=30, period_wh=[0, 0, 30, 0, 0]).exists())
 
 
 def test_a_command_that_cannot_be_said_does_not_stop_the_others(broker_url, fleet):

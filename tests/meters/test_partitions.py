@@ -80,3 +80,48 @@ def test_two_gateways_make_the_months_at_once_and_each_month_is_made_by_one():
     made = at_once(4, lambda: partitions.make_months(now=NOVEMBER, ahead=1))
 
     assert sorted(itertools.chain.from_iterable(made)) == ["meters_reading_2031_11", "meters_reading_2031_12"]
+
+
+def partitions_there():
+    with connection.cursor() as cursor:
+        cursor.execute("select inhrelid::regclass::text from pg_inherits where inhparent = 'meters_reading'::regclass")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def two_years_on(guard, *, kept: int = 25) -> list[str]:
+    return partitions.drop_months(now=datetime(2034, 1, 10, tzinfo=UTC), kept=kept, may_drop=guard)
+
+
+@pytest.mark.django_db
+def test_months_that_are_old_enough_are_dropped_with_what_of_them_lies_in_the_default_partition():
+    scattered = a_reading(datetime(2031, 10, 31, 15, 59, tzinfo=UTC))
+    partitions.make_months(now=NOVEMBER, ahead=1)
+    old, young = a_reading(NOVEMBER), a_reading(datetime(2031, 11, 30, 16, tzinfo=UTC))
+    asked = []
+
+    dropped = two_years_on(lambda start, end: asked.append((start.isoformat(), end.isoformat())) or True)
+
+    assert dropped == ["meters_reading_2031_10", "meters_reading_2031_11"]
+    assert asked[1] == ("2031-11-01T00:00:00+08:00", "2031-12-01T00:00:00+08:00")
+    kept = set(Reading.objects.values_list("meter_id", flat=True))
+    assert young.meter_id in kept
+    assert not kept & {scattered.meter_id, old.meter_id}
+    assert "meters_reading_2031_12" in partitions_there()
+    assert two_years_on(lambda *_: True) == []
+
+
+@pytest.mark.django_db
+def test_a_month_on_which_something_depends_stays_and_the_others_go():
+    partitions.make_months(now=NOVEMBER, ahead=1)
+    reading = a_reading(NOVEMBER)
+
+    dropped = two_years_on(lambda start, _end: start.month != 11, kept=24)
+
+    assert dropped == ["meters_reading_2031_12"]
+    assert Reading.objects.filter(meter=reading.meter_id).exists()
+
+
+@pytest.mark.django_db
+def test_this_month_and_the_last_are_never_dropped():
+    with pytest.raises(ValueError, match="still being charged"):
+        partitions.drop_months(now=NOVEMBER, kept=0, may_drop=lambda *_: True)

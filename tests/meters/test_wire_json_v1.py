@@ -19,6 +19,7 @@ from meters.wire.base import (
     HAPPENINGS,
     LEAVES,
     ORDERS,
+    PERIODS,
     POSITIONS,
     REFUSALS,
     Answer,
@@ -48,6 +49,7 @@ SERVER_HELD = Report(
     shown_fen=4210,
     power_w=830,
 )
+BY_PERIOD = replace(SERVER_HELD, period_wh=(120000, 400450, 483000, 200000, 0))
 METER_HELD = Report(
     at=datetime(2026, 10, 20, tzinfo=UTC),
     import_wh=88100,
@@ -62,6 +64,7 @@ ANSWERED_AT = datetime(2026, 10, 20, 8, 1, 2, 345000, tzinfo=UTC)
 CONNECTED_AT = datetime(2026, 10, 19, 23, 59, 58, 4000, tzinfo=UTC)
 SAID = {
     "up_telemetry_server_held": Telemetry("b1f0-17", (SERVER_HELD,)),
+    "up_telemetry_by_period": Telemetry("b1f0-22", (BY_PERIOD,)),
     "up_telemetry_collected_offline": Telemetry(
         "b1f0-18",
         (
@@ -202,6 +205,14 @@ def test_an_instant_keeps_its_meaning_whatever_its_offset():
     assert json_v1.decode("up", json.dumps(message).encode()) == SAID["up_event_balance_cut"]
 
 
+def test_a_register_by_period_that_a_meter_does_not_have_has_counted_nothing():
+    message = changed("up_telemetry_by_period", "readings", 0, "period_wh", value={"peak": 7, "flat": None, "super": 1})
+
+    (report,) = json_v1.decode("up", json.dumps(message).encode()).readings
+
+    assert report.period_wh == (0, 7, 0, 0, 0)
+
+
 def test_an_event_may_leave_out_its_detail():
     said = json_v1.decode("up", json.dumps(without("up_event_balance_cut", "detail")).encode())
 
@@ -253,6 +264,12 @@ REFUSED = [
     (changed("up_telemetry_server_held", "readings", 0, "shown_fen", value=False), "shown_fen: not an integer"),
     (changed("up_telemetry_server_held", "readings", 0, "purchase_count", value=-1), "purchase_count: not from"),
     (changed("up_telemetry_server_held", "readings", 0, "power_w", value=2**31), "power_w: not from"),
+    (changed("up_telemetry_by_period", "readings", 0, "period_wh", value=[1, 2]), "period_wh: not an object"),
+    (changed("up_telemetry_by_period", "readings", 0, "period_wh", "peak", value=-1), "period_wh.peak: not from 0"),
+    (
+        changed("up_telemetry_by_period", "readings", 0, "period_wh", "peak", value=1.5),
+        "period_wh.peak: not an integer",
+    ),
     (changed("up_telemetry_server_held", "readings", 0, "at", value=1792000000000), "at: not a string"),
     (changed("up_event_balance_cut", "at", value="2026-10-20T08:28:41.512"), "at: malformed"),
     (changed("up_event_balance_cut", "at", value="2026-10-20 08:28:41Z"), "at: malformed"),
@@ -388,6 +405,7 @@ reports = st.builds(
     balance_fen=st.none() | fen,
     purchase_count=st.none() | counts,
     power_w=st.none() | st.integers(-json_v1.SMALL, json_v1.SMALL),
+    period_wh=st.none() | st.tuples(*[registers] * len(PERIODS)),
 )
 people_text = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=200)
 uplinks = st.one_of(
@@ -402,6 +420,9 @@ uplinks = st.one_of(
 def as_a_meter_says_it(said):
     """The leaf and the message, written by the book rather than by our code."""
     message = json.loads(json.dumps({"v": 1} | asdict(said), default=_text))
+    for report in [*message.get("readings", ()), message.get("report") or {}]:
+        if report.get("period_wh"):
+            report["period_wh"] = dict(zip(PERIODS, report["period_wh"], strict=True))
     match said:
         case Telemetry():
             return "up", message | {"type": "telemetry"}

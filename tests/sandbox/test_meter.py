@@ -431,3 +431,20 @@ def test_answers_are_not_remembered_for_ever():
         answers(meter, told(ReadCommand))
 
     assert len(meter.registers.answered) == ANSWERS_KEPT
+
+
+def test_a_meter_with_a_timetable_counts_by_period_too():
+    meter = a_virtual_meter("server", timetable={"08:00": "peak", "22:00": "valley"})
+
+    for hours, wh in ((-1, 5), (0, 7), (13, 11), (14, 13)):  # by its own clock 15:00, 16:00, 5:00 and 6:00
+        meter.consume(wh, NOW + timedelta(hours=hours))
+
+    (telemetry,) = heard([meter.telemetry(NOW)])
+    (report,) = telemetry.readings
+    assert (report.import_wh, report.period_wh) == (36, (0, 12, 0, 24, 0))
+
+
+@pytest.mark.parametrize("timetable", [{"8:00": "peak"}, {"08:00": "dear"}, ["08:00"]])
+def test_a_timetable_that_no_meter_has_is_refused(timetable):
+    with pytest.raises(WrongDefinitionError):
+        a_virtual_meter("server", timetable=timetable)
