@@ -17,6 +17,7 @@ from meters.intake import Frame, Taken
 logger = logging.getLogger(__name__)
 
 BATCH_AT_MOST = 5000  # a second's work at most; a larger one would make whoever waits for an answer wait
+BYTES_AT_MOST = 4 * 2**20  # after an outage each message may carry 200 readings
 AWAY_S = (0.2, 5.0)  # waits while the database is away: first, and at most
 
 
@@ -61,10 +62,11 @@ class Committer:
     def _gathered(self) -> list[Arrival]:
         """What has come while the last batch was stored; nobody waits for more."""
         batch: list[Arrival] = []
+        size = 0
         try:
-            batch.append(self._arrivals.get(timeout=0.2))
-            while len(batch) < BATCH_AT_MOST:
-                batch.append(self._arrivals.get_nowait())
+            while len(batch) < BATCH_AT_MOST and size < BYTES_AT_MOST:
+                batch.append(self._arrivals.get_nowait() if batch else self._arrivals.get(timeout=0.2))
+                size += len(batch[-1].frame.payload)
         except queue.Empty:
             pass
         return batch
