@@ -22,6 +22,9 @@ KINDS = {
     "event_unreadable": _("Unreadable callback"),
     "event_not_done": _("Callback could not be carried out"),
     "shipping_not_accepted": _("Shipping information was not accepted"),
+    "holidays_missing": _("Public holidays of a year are missing"),
+    "tariff_unreadable": _("Tariff cannot be read"),
+    "mark_up": _("Tenants pay more than the property does"),
     "certificates_not_fetched": _("Platform certificates cannot be fetched"),
 }
 
