@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ SPENT = Facts(
     available_nano=0, read_at=NOON - timedelta(minutes=15), is_notice_proven=True, notice_runs_until=NOON
 )  # nothing is in the way of a cut
 
-AGAINST = {
+AGAINST: dict[Why, tuple[dict[str, Any], dict[str, Any], datetime | None]] = {
     Why.NO_LEGAL_BASIS: ({}, {"has_legal_basis": False}, None),
     Why.PROTECTED_ROOM: ({}, {"is_protected": True}, None),
     Why.MONEY_BEING_CONFIRMED: ({"cut_hold_until": NOON + timedelta(minutes=9)}, {}, NOON + timedelta(minutes=9)),
@@ -63,12 +64,13 @@ def test_one_reason_is_enough_to_keep_the_power_on(why: Why) -> None:
 def test_it_names_every_reason_that_stands(first: Why, second: Why) -> None:
     if {first, second} == {Why.NOTICE_NOT_PROVEN, Why.NOTICE_RUNNING}:
         return  # a notice that is not proven does not run
-    facts, rule = ({**AGAINST[first][n], **AGAINST[second][n]} for n in (0, 1))
+    facts = AGAINST[first][0] | AGAINST[second][0]
+    rule = AGAINST[first][1] | AGAINST[second][1]
 
     decision = decide(replace(SPENT, **facts), rule=replace(RULE, **rule), now=NOON)
 
     assert set(decision.why_not) == {first, second}
-    ends = [AGAINST[why][2] for why in (first, second) if AGAINST[why][2]]
+    ends = [ends_at for ends_at in (AGAINST[first][2], AGAINST[second][2]) if ends_at is not None]
     assert decision.look_at == min(ends, default=None)
 
 
