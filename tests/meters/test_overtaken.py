@@ -27,9 +27,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime(2026, 11, 1, 4, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
-# Where a wish is stopped: between two statements, or within one that has chosen its rows and not locked them yet.
+# Where a wish is stopped: before it has its level, or at a trigger. One that runs within a statement stops it when that
+# has chosen its rows and not locked them yet.
+BEFORE_IT_LOOKS = "before it looks"
 MOMENTS = {
-    "before it looks": "after update on meters_level",
+    BEFORE_IT_LOOKS: "",
     "after it looked": "before update on meters_command",
     "when the older one is taken back": "before insert on meters_command",
     "before it is committed": "after insert on meters_command",
@@ -97,20 +99,32 @@ def stopped(work: Callable[[], object], moment: str) -> Iterator[None]:
             cursor.execute("set tests.is_stopped to 'no'")
         connection.close()
 
+    thread = threading.Thread(target=run)
+    with a_trigger(MOMENTS[moment]), psycopg.connect(database_url()) as red_light:
+        if moment == BEFORE_IT_LOOKS:
+            red_light.execute("select from meters_level for update")
+        else:
+            red_light.execute("select pg_advisory_xact_lock(4711)")
+        thread.start()
+        wait_until(lambda: is_waiting("transactionid" if moment == BEFORE_IT_LOOKS else "advisory"))
+        yield
+        red_light.rollback()
+        thread.join(30)
+    assert said, "it failed"
+
+
+@contextmanager
+def a_trigger(moment: str) -> Iterator[None]:
+    if not moment:
+        yield
+        return
     with connection.cursor() as cursor:
         cursor.execute(WAIT_HERE.format(moment=moment))
-    thread = threading.Thread(target=run)
     try:
-        with psycopg.connect(database_url(), autocommit=True) as red_light:
-            red_light.execute("select pg_advisory_lock(4711)")
-            thread.start()
-            wait_until(lambda: is_waiting("advisory"))
-            yield
-        thread.join(30)
+        yield
     finally:
         with connection.cursor() as cursor:
             cursor.execute("drop function wait_here cascade")
-    assert said, "it failed"
 
 
 def is_waiting(event: str) -> bool:
@@ -132,10 +146,10 @@ def test_a_command_taken_while_a_newer_wish_is_being_written_is_followed_by_it(m
     if moment in ("when the older one is taken back", "before it is committed"):
         Level.objects.filter(meter=meter).update(reported="")  # else nothing is written for it
 
-    with stopped(lambda: paid(meter), MOMENTS[moment]):
+    with stopped(lambda: paid(meter), moment):
         gone_out = claim()
 
-    assert len(gone_out) == (moment in ("before it looks", "after it looked"))  # later it is taken back already
+    assert len(gone_out) == (moment in (BEFORE_IT_LOOKS, "after it looked"))  # later it is taken back already
     must_hold(meter, gone_out)
 
 
