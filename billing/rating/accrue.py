@@ -27,13 +27,24 @@ select id, stored_at, first_at from meters_batch order by id limit %s for update
 """
 _CLAIM_ONE = "select id, stored_at, first_at from meters_batch where id = %s for update skip locked"
 
+# Plan: the draws by the unique index on their meter where current, locked in the order of their ids. A statement of its
+# own: the next one sees the rows as whoever held them before has left them, and none changes under it. PostgreSQL 18
+# died of a segmentation fault where the one statement locked, waited, and had to look again at what it had joined.
+_HOLD = """
+select d.id
+  from billing_draw d
+ where d.is_current and d.meter_id = any(array(select meter_id from billing_fresh(%s)))
+ order by d.id
+   for no key update
+"""
+
 # Custom plans see the months in question and visit no other partition; compiling costs more than it saves here.
 _SETTINGS = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local work_mem = '64MB'"
 
-# Plan: billing_fresh, told to give 5,000 rows; draws by the unique index on their meter where current, locked in the
-# order of their ids; readings of each by the key of one partition; price slots by their key; the update is HOT, since
-# nothing it writes is indexed. CTEs are never the inner side of a nested loop. What is materialized would else be
-# written out again by the planner in each place that uses it, some thousand times in all.
+# Plan: billing_fresh, told to give 5,000 rows; the draws that are held, by their meter; readings of each by the key of
+# one partition; price slots by their key; the update is HOT, since nothing it writes is indexed. CTEs are never the
+# inner side of a nested loop over many. What is materialized would else be written out again by the planner in each
+# place that uses it, some thousand times in all.
 #
 # Every product fits a bigint: an interval counts up to 10^8 Wh over up to 3 x 10^10 ms, all the intervals of a draw up
 # to 4 x 10^10 Wh, and prices go to 10^10 micro-fen. What is larger is not usual.
@@ -45,8 +56,7 @@ with fresh as materialized (
            d.plain_until_at, d.cycle_date, d.last_at, d.last_wh, d.cycle_wh, d.total_nano, f.from_at
       from fresh f
       join billing_draw d on d.meter_id = f.meter_id and d.is_current
-     order by d.id
-       for no key update of d
+     where d.id = any(%(held)s::bigint[])
 ), read as (
     select p.*, r.read_at, r.import_wh, r.period_wh,
            lag(r.read_at, 1, p.last_at) over w as a_at, lag(r.import_wh, 1, p.last_wh) over w as a_wh,
@@ -220,10 +230,11 @@ def accrue(*, now: datetime, batches_at_most: int = 8) -> Accrued:
     return _one_by_one(batches_at_most, now)
 
 
-def parameters(claimed: Claimed, now: datetime) -> dict[str, Any]:
+def parameters(claimed: Claimed, held: list[int], now: datetime) -> dict[str, Any]:
     """What the statement is told. Readings of a later batch wait for it: they would make it look late."""
     return {
         "batches": claimed.batch_ids,
+        "held": held,
         "lo": max(claimed.first_at, claimed.stored_until_at - NEWS_WITHIN),
         "hi": claimed.stored_until_at + AHEAD,
         "stored_until": claimed.stored_until_at,
@@ -246,7 +257,9 @@ def _rate(claimed: Claimed | None, now: datetime) -> Accrued:
         return Accrued()
     with connection.cursor() as cursor:
         cursor.execute(_SETTINGS)
-        cursor.execute(STATEMENT, parameters(claimed, now))
+        cursor.execute(_HOLD, [claimed.batch_ids])
+        held = [draw_id for (draw_id,) in cursor.fetchall()]
+        cursor.execute(STATEMENT, parameters(claimed, held, now))
         done, left_over, looked, batches = cursor.fetchone()
     return Accrued(done, left_over, looked, batches)
 

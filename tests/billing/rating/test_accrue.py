@@ -335,7 +335,10 @@ def planned(batch: Batch) -> tuple[list[dict], set[str]]:
     claimed = accrue.Claimed([batch.pk], batch.first_at, batch.stored_at)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("set local jit = off; set local plan_cache_mode = force_custom_plan")
-        cursor.execute("explain (format json) " + accrue.STATEMENT, accrue.parameters(claimed, NOW))
+        cursor.execute(
+            "explain (format json) " + accrue.STATEMENT,
+            accrue.parameters(claimed, list(Draw.objects.values_list("pk", flat=True)), NOW),
+        )
         plan = cursor.fetchone()[0]
     found = list(nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]))
     readings = [node for node in found if node.get("Relation Name", "").startswith("meters_reading_")]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from billing.models import Draw, PriceSlot, Purse, Tariff, TariffVersion
+from accounts.models import Tenancy
+from billing.models import Draw, PriceSlot, Purse, Tariff, TariffAssignment, TariffVersion, UsageDay
 from billing.tariff import expand, parse
 from billing.tariff.civil import CIVIL, civil_date, instant
 from meters import partitions
@@ -17,6 +18,7 @@ START = datetime(2026, 11, 10, tzinfo=CIVIL)
 NOW = START + timedelta(days=2)
 QUARTER = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
+FIRST_DATE = date(2026, 11, 1)
 
 ONE_PRICE = {"prices": [{"yuan": "0.50"}]}
 PERIODS_AND_TIERS = {
@@ -27,32 +29,37 @@ PERIODS_AND_TIERS = {
 }
 
 
-def a_version(definition: Any = ONE_PRICE, *, place=None, first_date=date(2026, 11, 1), days=40) -> TariffVersion:
-    """A published version that begins in 2026, with its slots laid out."""
+def a_version(
+    definition: Any = ONE_PRICE, *, place=None, first_date=FIRST_DATE, days=40, written: Any = None
+) -> TariffVersion:
+    """A published version that begins in 2026, with its slots laid out. `written`: what stands there in truth."""
     place = place or makers.a_property()
-    tariff = Tariff.objects.create(property=place, name=f"t{Tariff.objects.count()}", created_at=START)
+    tariff = Tariff.objects.create(property=place, name="home", created_at=START)
     version = TariffVersion.objects.create(
         tariff=tariff,
         number=1,
         starts_date=date(2026, 1, 1),
-        definition=definition,
+        definition=written or definition,
         state="published",
         published_at=START,
         slots_until_date=first_date + timedelta(days=days),
     )
-    lay_out(version, first_date=first_date, days=days)
+    lay_out(version, definition, first_date=first_date, days=days)
+    TariffAssignment.objects.create(
+        property=place, tariff=tariff, starts_date=date(2026, 1, 1), assigned_at=START, reason="first"
+    )
     return version
 
 
-def lay_out(version: TariffVersion, *, first_date: date, days: int) -> None:
+def lay_out(version: TariffVersion, definition: Any, *, first_date: date, days: int) -> None:
     """Slots cut at every hour, for SQL."""
+    tariff = parse.tariff(definition)
     slots = expand.slots(
-        parse.tariff(version.definition),
+        tariff,
         first_date=first_date,
         last_date=first_date + timedelta(days=days - 1),
         special_days={},
     )
-    tariff = parse.tariff(version.definition)
     PriceSlot.objects.bulk_create(
         PriceSlot(
             version=version,
@@ -92,7 +99,7 @@ def a_draw(version: TariffVersion | None = None, *, last_wh: int = 100_000, cycl
         starts_wh=last_wh,
         ct_ratio=more.get("ct_ratio", 1),
     )
-    window = parse.tariff(version.definition).window(civil_date(START))
+    first = version.slots.order_by("starts_at").filter(starts_at__gte=START).first()
     return Draw.objects.create(
         **{
             "property": tenancy.property,
@@ -110,12 +117,24 @@ def a_draw(version: TariffVersion | None = None, *, last_wh: int = 100_000, cycl
             "closed_until": civil_date(START),
             "version": version,
             "max_power_w": 13_200,
-            "cycle_date": window.start_date if window else None,
+            "cycle_date": first.cycle_date if first else None,
             "plain_until_at": instant(date(2026, 12, 11)),
             "is_plain": True,
         }
         | more
     )
+
+
+def another_draw(draw: Draw, **more: Any) -> Draw:
+    """One that follows upon another, with a tenancy and a purse of its own."""
+    Tenancy.objects.filter(pk=draw.tenancy_id).update(ends_at=more["starts_at"])
+    tenancy = makers.a_tenancy(room=draw.room, starts_at=more["starts_at"], ends_at=more["ends_at"])
+    values = {field.attname: getattr(draw, field.attname) for field in Draw._meta.concrete_fields if field.name != "id"}
+    values |= {"last_at": more["starts_at"], "is_current": False, "is_plain": False}
+    given = {f"{name}_id" if name in ("meter", "installation") else name: value for name, value in more.items()}
+    given = {name: getattr(value, "pk", value) for name, value in given.items()}
+    purse = Purse.objects.create(property=tenancy.property, tenancy=tenancy, look_below_fen=-(10**9))
+    return Draw.objects.create(**values | given | {"tenancy_id": tenancy.pk, "purse_id": purse.pk})
 
 
 def tell(told: Iterable[tuple[Meter | int, datetime, int]], *, stored_at: datetime = NOW, **more: Any) -> Batch | None:
@@ -152,4 +171,33 @@ def tell(told: Iterable[tuple[Meter | int, datetime, int]], *, stored_at: dateti
         readings=len(new),
         first_at=min(instants),
         last_at=max(instants),
+    )
+
+
+def a_closed_day(
+    draw: Draw,
+    on: date,
+    *,
+    opens: tuple[datetime, int],
+    closes: tuple[datetime, int],
+    energy_wh: int = 0,
+    cost_nano: int = 0,
+) -> UsageDay:
+    """A day of the draw as closing writes it, and the draw as it stands after it."""
+    Draw.objects.filter(pk=draw.pk).update(closed_until=on + timedelta(days=1), closed_nano=cost_nano)
+    return UsageDay.objects.create(
+        draw=draw,
+        usage_date=on,
+        property=draw.property,
+        purse=draw.purse,
+        opens_at=opens[0],
+        opens_wh=opens[1],
+        closes_at=closes[0],
+        closes_wh=closes[1],
+        cycle_before_wh=0,
+        energy_wh=energy_wh,
+        cost_nano=cost_nano,
+        fee_nano=0,
+        slot_wh=[0] * 24,
+        lines=[{"version": draw.version_id}],
     )
