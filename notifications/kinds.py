@@ -26,6 +26,8 @@ KINDS = {
     "tariff_unreadable": _("Tariff cannot be read"),
     "mark_up": _("Tenants pay more than the property does"),
     "certificates_not_fetched": _("Platform certificates cannot be fetched"),
+    "reading_in_doubt": _("Reading in doubt: nothing behind it is charged"),
+    "rating_failed": _("Readings cannot be rated"),
 }
 
 # What tenants are told.
