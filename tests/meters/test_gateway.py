@@ -294,6 +294,7 @@ def test_two_gateways_store_and_send_everything_once_whether_they_share_or_not(b
 
         assert all(there(fleet, meter)["applied"] == {"1": 1, "2": 1} for meter in meters)
         assert Command.objects.filter(kind="top_up").count() == 12
+    assert sum(Batch.objects.values_list("readings", flat=True)) == Reading.objects.count() > 12
 
 
 def test_while_the_broker_is_away_no_command_is_sent_into_the_void(broker_url, fleet):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meters import commands, desired, intake
+from meters import commands, desired, intake, reports
 from meters.intake import Frame
 from meters.models import Command, Level, Meter, MeterEvent, MeterModel, Reading
 from notifications.models import WorkItem
@@ -468,6 +468,32 @@ def test_a_meter_of_another_property_with_the_same_number_is_another_meter():
     says(online(mine, NOW, relay="open"))
 
     assert (fresh(mine).relay, fresh(theirs).relay) == ("open", "")
+
+
+@pytest.mark.parametrize("few", [0, 2, 1000])
+def test_a_wish_for_what_a_meter_says_it_has_all_along_comes_to_agree(few, monkeypatch):
+    """Whether many levels disagree or few, and though nothing in the meter's row has changed."""
+    monkeypatch.setattr(reports, "FEW", few)
+    meters = [a_meter() for _ in range(4)]
+    says(*[online(meter, NOW, relay="closed", shown_fen=7) for meter in meters])
+    for meter in meters[1:]:
+        a_wish(meter, "closed")
+        a_wish(meter, "7", kind="show")
+    later = NOW + 60 * SECOND
+
+    taken = says(*[telemetry(meter, a_report(later, shown_fen=7), received_at=later) for meter in meters], now=later)
+
+    assert set(taken.agreed) == {(meter.pk, kind) for meter in meters[1:] for kind in ("relay", "show")}
+
+
+def test_a_report_that_says_nothing_new_writes_no_level():
+    meter = a_meter()
+    says(answer(meter, a_wish(meter, "closed"), NOW, relay="closed"))
+    before = relay_level(meter)
+
+    taken = says(telemetry(meter, a_report(NOW + SECOND), received_at=NOW + SECOND))
+
+    assert (taken.agreed, relay_level(meter).reported_at) == ((), before.reported_at)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

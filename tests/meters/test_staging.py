@@ -172,7 +172,12 @@ def test_no_plan_of_the_intake_visits_a_month_or_all_meters():
             "insert into meters_meter (property_id, model_id, serial, is_online, relay, relay_order, relay_generation)"
             " select property_id, model_id, 'x' || n, true, '', '', 0 from meters_meter, generate_series(1, 20000) n"
         )
-        cursor.execute("analyze meters_meter")
+        cursor.execute(
+            "insert into meters_level"
+            " (meter_id, kind, wanted, reason, wanted_at, trace, generation, reported, tries, next_try_at)"
+            " select id, 'relay', 'closed', '', now(), '', 1, 'closed', 0, now() from meters_meter"
+        )
+        cursor.execute("analyze meters_meter, meters_level")
     take(says(meter, NOW))
 
     codes, serials = [meter.property.code] * 100, [f"x{number}" for number in range(100)]
@@ -180,10 +185,12 @@ def test_no_plan_of_the_intake_visits_a_month_or_all_meters():
         plan(held._HOLD, [codes, serials]),
         plan(held._WRITE, None),
         plan(staging._STORE, {"now": NOW}),
-        plan(reports._DISAGREEING, [list(range(100))]),
+        plan(reports._DISAGREEING, [1000]),
+        plan(reports._DISAGREEING_OF, [list(range(100))]),
     ]
 
-    assert not [one for one in seen if re.search(r"meters_reading_\w+|Seq Scan on meters_meter", one)], seen
+    assert "levels_in_disagreement" in seen[3]
+    assert not [one for one in seen if re.search(r"meters_reading_\w+|Seq Scan on meters_(meter|level)", one)], seen
 
 
 def plan(statement: str, parameters) -> str:
