@@ -114,7 +114,7 @@ class Gateway:
         self._failure: BaseException | None = None
         self._client = self._new_client(ca_file)
         self._bell = Bell(listen_url)
-        self._rater = Rater(rate=self._hooks.rate, stopped=self._stopped)
+        self._rater = Rater(rate=self._hooks.rate, stopped=self._stopped, net_s=net_s)
         self._committer = Committer(acknowledge=self._acknowledge, after=self._after_intake, stopped=self._stopped)
         self._sender = Sender(
             bell=self._bell,
