@@ -22,9 +22,19 @@ from accounts.window import AskingAdmin, ScopedAdmin
 from billing import holds
 from billing.hanging_admin import InstallationAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
+from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
+from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
 from notifications.words import in_words, words_column
 
-__all__ = ["InstallationAdmin"]
+__all__ = [
+    "HouseholdAdmin",
+    "InstallationAdmin",
+    "SpecialDayAdmin",
+    "SupplyPriceAdmin",
+    "TariffAdmin",
+    "TariffAssignmentAdmin",
+    "TariffVersionAdmin",
+]
 REASON = words_column("reason", label=_("reason"))  # a person's own words, or a code of ours
 SHOWN_AT_ONCE = 100  # movements on a purse's page; all of them are in the journal
 

@@ -66,9 +66,8 @@ def publish(*, version_id: int, by: User | None, reason: str, now: datetime, mar
     """
     with transaction.atomic():
         version = _locked(version_id)
-        tariff = read(version)
         _refuse_days_taken(version, now)
-        found = _above(version, tariff)
+        found = above(version)
         if not mark_up.strip():
             markups.refuse(found)
         if version.replaces:
@@ -133,9 +132,10 @@ def _refuse_days_taken(version: TariffVersion, now: datetime) -> None:
         raise TariffRefused(_("Prices held then. Begin today or later, or replace the version that held."))
 
 
-def _above(version: TariffVersion, tariff: Tariff) -> list[Above]:
+def above(version: TariffVersion) -> list[Above]:
+    """Where it costs tenants more than the property pays. Raises DefinitionRefused."""
     return markups.above(
-        tariff=tariff,
+        tariff=read(version),
         property_id=version.tariff.property_id,
         starts_date=version.starts_date,
         ends_date=ends_date(version),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import invitations
 from accounts.models import Building, Property, Room, StaffRole, User
 from billing import holds, prepaid
-from billing.models import CutHold, JournalEntry, LedgerAccount
+from billing.models import CutHold, Household, JournalEntry, LedgerAccount, SpecialDay
 from meters.models import Command, Installation, Level, MeterEvent, TopUp
 from notifications import outbox, worklist
 from notifications.models import Message, WorkItem
@@ -113,7 +113,11 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
     )
     worklist.raise_item(key=f"w{place.pk}", kind="x", property_id=place.pk, detail={"why": name}, trace="", now=now)
     hold = holds.hold_room(room=room, position="open", reason=f"works at {name}", by=clerk, until=None, now=now)
+    version = makers.a_published_version(place=place)
     rows: list[Any] = [
+        *(version.tariff, version, version.tariff.assignments.get(), place.supply_prices.get()),
+        SpecialDay.objects.create(property=place, on_date=date(2026, 12, 24), kind="holiday", name=f"feast of {name}"),
+        Household.objects.create(tenancy=tenancy, starts_date=date(2026, 5, 1), persons=5, proof=f"booklet of {name}"),
         *(place, building, room, tenancy, tenancy.members.get(), clerk.staff_roles.get(), tenant),
         invitations.invite(tenancy=tenancy, role="sharer", phone="", by=clerk, now=now).invitation,
         *(meter, meter.model, Installation.objects.get(meter=meter), Level.objects.get(meter=meter, kind="relay")),

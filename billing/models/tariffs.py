@@ -12,6 +12,8 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, DateRangeField, RangeBoundary, RangeOperators
 from django.db import models
 from django.db.models import F, Func, Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Dates(Func):
@@ -27,11 +29,15 @@ class Dates(Func):
 class Tariff(models.Model):
     """A price that has a name. It belongs to one property, whose calendar it follows."""
 
-    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="tariffs")
-    name = models.CharField(max_length=64)
-    created_at = models.DateTimeField()
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, related_name="tariffs", verbose_name=_("property")
+    )
+    name = models.CharField(_("name"), max_length=64)
+    created_at = models.DateTimeField(_("created"))
 
     class Meta:
+        verbose_name = _("tariff")
+        verbose_name_plural = _("tariffs")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["property", "name"], name="a_tariff_has_its_own_name"),
             models.CheckConstraint(condition=~Q(name=""), name="a_tariff_has_a_name"),
@@ -49,24 +55,37 @@ class TariffVersion(models.Model):
     """
 
     class State(models.TextChoices):
-        DRAFT = "draft"
-        PUBLISHED = "published"
-        REPLACED = "replaced"
-        WITHDRAWN = "withdrawn"
+        DRAFT = "draft", _("draft")
+        PUBLISHED = "published", _("published")
+        REPLACED = "replaced", _("replaced")
+        WITHDRAWN = "withdrawn", _("withdrawn")
 
-    tariff = models.ForeignKey(Tariff, models.PROTECT, db_index=False, related_name="versions")
-    number = models.PositiveSmallIntegerField()
-    starts_date = models.DateField()
-    definition = models.JSONField()
-    is_provisional = models.BooleanField(default=False)
-    state = models.CharField(max_length=9, choices=State.choices, default=State.DRAFT)
-    replaces = models.OneToOneField("self", models.PROTECT, null=True, blank=True, related_name="replaced_by")
-    reason = models.CharField(max_length=255, blank=True, default="")
-    published_at = models.DateTimeField(null=True, blank=True)
-    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
-    slots_until_date = models.DateField(null=True, blank=True)
+    tariff = models.ForeignKey(
+        Tariff, models.PROTECT, db_index=False, related_name="versions", verbose_name=_("tariff")
+    )
+    number = models.PositiveSmallIntegerField(pgettext_lazy("version", "number"))
+    starts_date = models.DateField(_("first day"))
+    definition = models.JSONField(_("definition"))
+    is_provisional = models.BooleanField(_("provisional"), default=False)
+    state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.DRAFT)
+    replaces = models.OneToOneField(
+        "self", models.PROTECT, null=True, blank=True, related_name="replaced_by", verbose_name=_("replaces")
+    )
+    reason = models.CharField(_("reason"), max_length=255, blank=True, default="")
+    published_at = models.DateTimeField(_("when published"), null=True, blank=True)
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("published by"),
+    )
+    slots_until_date = models.DateField(_("laid out until"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("tariff version")
+        verbose_name_plural = _("tariff versions")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["tariff", "number"], name="a_version_has_its_own_number"),
             models.UniqueConstraint(
@@ -84,18 +103,30 @@ class TariffVersion(models.Model):
 class TariffAssignment(models.Model):
     """Where a tariff holds, from a date to another, that one not in it. Meter wins over room, building, property."""
 
-    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="tariff_assignments")
-    tariff = models.ForeignKey(Tariff, models.PROTECT, related_name="assignments")
-    building = models.ForeignKey("accounts.Building", models.PROTECT, null=True, blank=True, related_name="+")
-    room = models.ForeignKey("accounts.Room", models.PROTECT, null=True, blank=True, related_name="+")
-    meter = models.ForeignKey("meters.Meter", models.PROTECT, null=True, blank=True, related_name="+")
-    starts_date = models.DateField()
-    ends_date = models.DateField(null=True, blank=True)
-    reason = models.CharField(max_length=255, blank=True, default="")
-    assigned_at = models.DateTimeField()
-    assigned_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, related_name="tariff_assignments", verbose_name=_("property")
+    )
+    tariff = models.ForeignKey(Tariff, models.PROTECT, related_name="assignments", verbose_name=_("tariff"))
+    building = models.ForeignKey(
+        "accounts.Building", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("building")
+    )
+    room = models.ForeignKey(
+        "accounts.Room", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("room")
+    )
+    meter = models.ForeignKey(
+        "meters.Meter", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("meter")
+    )
+    starts_date = models.DateField(_("first day"))
+    ends_date = models.DateField(_("until (that day not included)"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=255, blank=True, default="")
+    assigned_at = models.DateTimeField(_("assigned"))
+    assigned_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("assigned by")
+    )
 
     class Meta:
+        verbose_name = _("tariff assignment")
+        verbose_name_plural = _("tariff assignments")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
                 condition=Q(building__isnull=True, room__isnull=True)
@@ -167,20 +198,29 @@ class SpecialDay(models.Model):
     """
 
     class Kind(models.TextChoices):
-        HOLIDAY = "holiday"
-        MAKE_UP_WORKDAY = "make_up_workday"
-        ORDINARY = "ordinary"  # a property's own: here it is an ordinary day after all
+        HOLIDAY = "holiday", _("holiday")
+        MAKE_UP_WORKDAY = "make_up_workday", _("make-up workday")
+        ORDINARY = "ordinary", _("ordinary day")  # a property's own: here it is an ordinary day after all
 
     property = models.ForeignKey(
-        "accounts.Property", models.PROTECT, null=True, blank=True, related_name="special_days"
+        "accounts.Property",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="special_days",
+        verbose_name=_("property"),
     )
-    on_date = models.DateField()
-    kind = models.CharField(max_length=16, choices=Kind.choices)
-    name = models.CharField(max_length=64, blank=True, default="")
-    source = models.CharField(max_length=255, blank=True, default="")
-    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    on_date = models.DateField(_("date"))
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    name = models.CharField(_("name"), max_length=64, blank=True, default="")
+    source = models.CharField(_("source"), max_length=255, blank=True, default="")
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("entered by")
+    )
 
     class Meta:
+        verbose_name = _("special day")
+        verbose_name_plural = _("special days")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["property", "on_date"], nulls_distinct=False, name="a_day_is_special_in_one_way"
@@ -197,14 +237,20 @@ class SupplyPrice(models.Model):
     `prices` holds micro-fen per kWh by price period, or by the one word `all`.
     """
 
-    property = models.ForeignKey("accounts.Property", models.PROTECT, db_index=False, related_name="supply_prices")
-    starts_date = models.DateField()
-    prices = models.JSONField()
-    source = models.CharField(max_length=255)
-    entered_at = models.DateTimeField()
-    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, db_index=False, related_name="supply_prices", verbose_name=_("property")
+    )
+    starts_date = models.DateField(_("first day"))
+    prices = models.JSONField(_("prices"))
+    source = models.CharField(_("source"), max_length=255)
+    entered_at = models.DateTimeField(_("entered"))
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("entered by")
+    )
 
     class Meta:
+        verbose_name = _("supply price")
+        verbose_name_plural = _("supply prices")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["property", "starts_date"], name="a_supply_price_begins_once"),
             models.CheckConstraint(condition=~Q(source=""), name="a_supply_price_names_its_source"),
@@ -217,13 +263,17 @@ class SupplyPrice(models.Model):
 class MarkUp(models.Model):
     """A version that charges more than the property pays, and who allowed it why. Append-only."""
 
-    version = models.ForeignKey(TariffVersion, models.PROTECT, related_name="mark_ups")
-    excess = models.JSONField()
-    reason = models.CharField(max_length=255)
-    approved_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    approved_at = models.DateTimeField()
+    version = models.ForeignKey(TariffVersion, models.PROTECT, related_name="mark_ups", verbose_name=_("version"))
+    excess = models.JSONField(_("what exceeds"))
+    reason = models.CharField(_("reason"), max_length=255)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("approved by")
+    )
+    approved_at = models.DateTimeField(_("approved"))
 
     class Meta:
+        verbose_name = _("mark-up")
+        verbose_name_plural = _("mark-ups")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(reason=""), name="a_mark_up_has_a_reason"),
         ]
@@ -235,13 +285,19 @@ class MarkUp(models.Model):
 class Household(models.Model):
     """How many people a tenancy counts from a date on, for tiers that grow with the household."""
 
-    tenancy = models.ForeignKey("accounts.Tenancy", models.PROTECT, db_index=False, related_name="households")
-    starts_date = models.DateField()
-    persons = models.PositiveSmallIntegerField()
-    proof = models.CharField(max_length=255, blank=True, default="")
-    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    tenancy = models.ForeignKey(
+        "accounts.Tenancy", models.PROTECT, db_index=False, related_name="households", verbose_name=_("tenancy")
+    )
+    starts_date = models.DateField(_("first day"))
+    persons = models.PositiveSmallIntegerField(_("people"))
+    proof = models.CharField(_("proof"), max_length=255, blank=True, default="")
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("entered by")
+    )
 
     class Meta:
+        verbose_name = _("household")
+        verbose_name_plural = _("households")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["tenancy", "starts_date"], name="a_household_changes_once_a_day"),
             models.CheckConstraint(condition=Q(persons__gte=1), name="somebody_lives_there"),
