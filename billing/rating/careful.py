@@ -37,7 +37,7 @@ _ROOM_LOCK = "select pg_try_advisory_xact_lock(8151, %s::int)"
 # Plan: one insert a purse, by key and in order.
 _LOOK = """
 insert into billing_review as v (purse_id, bumps, why, asked_at)
-select id, 1, 'rated', %s from billing_purse where id = any(%s) order by id
+select id, 1, 'rated', %s from billing_purse where id = any(%s) and tenancy_id is not null order by id
 on conflict (purse_id) do update set bumps = v.bumps + 1
 """
 

@@ -403,3 +403,12 @@ def test_the_plan_keeps_its_shape_on_empty_small_and_grown_tables():
         readings, inner = planned(batch)
         assert {node["Node Type"] for node in readings} <= {"Index Scan", "Index Only Scan"}
         assert not {"CTE Scan", "Function Scan", "Subquery Scan"} & inner
+
+
+def test_a_propertys_own_purse_is_never_looked_at():
+    draw = world.a_draw()
+    draw.purse.tenancy, draw.purse.look_below_fen = None, 10**9
+    draw.purse.save(update_fields=["tenancy", "look_below_fen"])
+    world.tell([(draw.meter, START + QUARTER, 100_400)])
+
+    assert rate() == accrue.Accrued(done=1, left_over=0, looked=0, batches=1)
