@@ -1,6 +1,7 @@
 """What changes supply without money: somebody moves in, a meter is hung, a property records on what basis it may cut.
 
-Whoever writes those rows calls nobody; a sweep finds the homes that were decided before the change and decides again.
+Whoever writes those rows calls nobody; a sweep finds the homes that were decided before the change and decides again,
+and the rooms whose draws say otherwise than their tenancies and meters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from accounts.models import Tenancy
-from billing import prepaid, supply
+from billing import draws, prepaid, supply
 from billing.models import Purse
 from meters.models import Installation, MeterModel
 
@@ -29,6 +30,43 @@ select t.id
  limit %(limit)s
 """
 
+# Plan: as above, with the draws by their index on the room: a meter that nobody draws on, a stretch of a tenancy that
+# has no draw or one that ends otherwise, a draw that goes on after its meter was taken down. Rooms that wait for a
+# person are left out, or they would stand before all others.
+_DRAWN_OTHERWISE = """
+with stretch as (
+    select i.room_id, i.id as installation_id, t.id as tenancy_id, greatest(t.starts_at, i.starts_at) as starts_at,
+           least(t.ends_at, i.ends_at) as ends_at
+      from meters_installation i
+      join accounts_tenancy t on t.room_id = i.room_id
+       and tstzrange(t.starts_at, t.ends_at) && tstzrange(i.starts_at, i.ends_at)
+), wrong as (
+    select i.room_id, i.id as installation_id from meters_installation i
+     where not exists (select from billing_draw d where d.installation_id = i.id)
+    union
+    select s.room_id, s.installation_id
+      from stretch s
+      left join billing_draw d on d.installation_id = s.installation_id and d.starts_at = s.starts_at
+     where d.tenancy_id is distinct from s.tenancy_id or d.ends_at is distinct from s.ends_at
+    union
+    select d.room_id, d.installation_id
+      from billing_draw d
+      join meters_installation i on i.id = d.installation_id
+     where d.starts_at < i.starts_at or coalesce(d.ends_at, 'infinity') > coalesce(i.ends_at, 'infinity')
+    union
+    select d.room_id, d.installation_id
+      from billing_draw d
+      left join stretch s on s.installation_id = d.installation_id and s.starts_at = d.starts_at
+     where d.tenancy_id is not null and s.tenancy_id is null
+)
+select distinct w.room_id
+  from wrong w
+ where not exists (select from notifications_workitem n
+                    where n.key = 'draw_of_closed_days:' || w.installation_id and n.state = 'open')
+ order by w.room_id
+ limit %(limit)s
+"""
+
 
 def catch_up(*, now: datetime, limit: int = 500) -> int:
     """Decides for homes whose tenancy, meter or policy is younger than the last decision. Returns for how many.
@@ -36,6 +74,7 @@ def catch_up(*, now: datetime, limit: int = 500) -> int:
     A home a transaction; money that was paid before its meter hung there goes on into it now. Whoever dies in between
     leaves the rest to the next round.
     """
+    _draw_as_written(now, limit)
     with connection.cursor() as cursor:
         cursor.execute(_CHANGED_SINCE, {"now": now, "limit": limit})
         homes = [home for (home,) in cursor.fetchall()]
@@ -46,6 +85,14 @@ def catch_up(*, now: datetime, limit: int = 500) -> int:
             supply.decide(purse_id=purse.pk, trace="", now=now)
             _send_on(purse, tenancy, now)
     return len(homes)
+
+
+def _draw_as_written(now: datetime, limit: int) -> None:
+    """Who pays for energy first, so that the decision knows whose it is."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DRAWN_OTHERWISE, {"limit": limit})
+        rooms = [room for (room,) in cursor.fetchall()]
+    draws.align(room_ids=rooms, now=now)
 
 
 def _send_on(purse: Purse, tenancy: Tenancy, now: datetime) -> None:

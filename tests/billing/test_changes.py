@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing import changes
-from billing.models import Purse
+from billing.models import Draw, Purse
 from billing.prepaid import Source, top_up
 from meters.models import Installation, Level, TopUp
 from tests import makers
@@ -98,3 +100,22 @@ def test_what_was_decided_since_is_left_alone():
     changes.catch_up(now=timezone.now())
 
     assert changes.catch_up(now=timezone.now()) == 0
+
+
+def test_draws_follow_what_staff_wrote_about_tenancies_and_meters_and_then_nothing_is_left_to_do():
+    room, now = makers.a_room(), timezone.now()
+    makers.a_meter(room=room)
+    tenancy = makers.a_tenancy(room=room, starts_at=makers.LONG_AGO + timedelta(days=1))
+    changes.catch_up(now=now)
+    assert list(Draw.objects.order_by("starts_at").values_list("tenancy", flat=True)) == [None, tenancy.pk]
+
+    tenancy.ends_at = makers.LONG_AGO + timedelta(days=9)
+    tenancy.save(update_fields=["ends_at"])
+    Installation.objects.update(ends_at=makers.LONG_AGO + timedelta(days=20))
+    changes.catch_up(now=now)
+    ends = list(Draw.objects.order_by("starts_at").values_list("ends_at", flat=True))
+    assert ends == [tenancy.starts_at, tenancy.ends_at, makers.LONG_AGO + timedelta(days=20)]
+
+    with CaptureQueriesContext(connection) as asked:
+        changes.catch_up(now=now)
+    assert not [query for query in asked.captured_queries if "FOR NO KEY UPDATE" in query["sql"]]
