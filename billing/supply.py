@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import BigIntegerField, F, Func
 from django.utils.translation import gettext as _
 
 from accounts.models import Room, Tenancy
@@ -136,7 +136,8 @@ def recheck(*, now: datetime, limit: int = 500) -> int:
 def _paid_debts(limit: int) -> list[int]:
     """Purses whose debt is on the work list although a recharge has paid it (a recharge decides within SQL)."""
     listed = WorkItem.objects.filter(kind=DEBT, state=WorkItem.State.OPEN).values_list("detail__purse", flat=True)
-    paid = Purse.objects.filter(pk__in=list(listed)).annotate(available=F("paid_fen") + F("subsidy_fen"))
+    available_fen = Func(F("pk"), function="billing_available_fen", output_field=BigIntegerField())
+    paid = Purse.objects.filter(pk__in=list(listed)).annotate(available=available_fen)
     return list(paid.filter(available__gt=0).order_by("pk").values_list("pk", flat=True)[:limit])
 
 

@@ -5,11 +5,11 @@ Five queries however many homes, and a few more for each home that has no power,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Prefetch, Q
+from django.db.models import BigIntegerField, F, Func, Prefetch, Q, QuerySet
 
 from accounts import scope
 from accounts.models import Member, Tenancy, User
@@ -57,18 +57,19 @@ class Home:
 
 def homes(*, user: User, now: datetime) -> list[Home]:
     """Every home of a person, oldest first."""
-    return _composed(scope.memberships_of(user, now).select_related("tenancy__purse"), now=now)
+    return _composed(scope.memberships_of(user, now), now=now)
 
 
 def home(*, user: User, home_id: int, now: datetime) -> Home | None:
     """One home of a person; None when it is not theirs, whether or not it exists."""
     mine = scope.memberships_of(user, now).filter(tenancy=home_id)
-    found = _composed(mine.select_related("tenancy__purse"), now=now)
+    found = _composed(mine, now=now)
     return found[0] if found else None
 
 
-def _composed(members: Iterable[Member], *, now: datetime) -> list[Home]:
-    members = list(members)
+def _composed(mine: QuerySet[Member], *, now: datetime) -> list[Home]:
+    available_fen = Func(F("tenancy__purse"), function="billing_available_fen", output_field=BigIntegerField())
+    members = list(mine.select_related("tenancy__purse").annotate(available_fen=available_fen))
     rooms = [member.tenancy.room_id for member in members]
     meters = _meters_in(rooms)
     holds = _holds_on(rooms, now)
@@ -97,17 +98,17 @@ def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, no
     return Home(
         tenancy=tenancy,
         role=member.role,
-        balance=_balance(getattr(tenancy, "purse", None), meters),
+        balance=_balance(getattr(tenancy, "purse", None), member.available_fen, meters),  # type: ignore[attr-defined]
         power=_power(tenancy, meters, now=now),
         meters=meters,
         hold=hold,
     )
 
 
-def _balance(purse: Purse | None, meters: Sequence[Meter]) -> Balance:
+def _balance(purse: Purse | None, available_fen: int | None, meters: Sequence[Meter]) -> Balance:
     told = [meter for meter in meters if meter.holds_money() and meter.balance_fen is not None]
     return Balance(
-        available_fen=purse.available_fen() if purse else 0,  # a purse is made with the first money
+        available_fen=available_fen or 0,  # a purse is made with the first money
         in_transit_fen=purse.in_transit_fen if purse else 0,
         in_meter_fen=sum(meter.balance_fen or 0 for meter in told) if told else None,
         in_meter_at=min((meter.reported_at for meter in told if meter.reported_at), default=None),

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from billing import money
+from billing.tariff import units
 
 
 class Purse(models.Model):
@@ -61,8 +62,18 @@ class Purse(models.Model):
         return str(self.tenancy or self.property)
 
     def available_fen(self) -> int:
-        """What power may be drawn on at the server. Money in meters is the meters' to count."""
-        return self.paid_fen + self.subsidy_fen
+        """What power may be drawn on at the server: what is posted less what was used since, whole fen down.
+
+        Money in meters is the meters' to count, and so is the energy that they count down.
+        """
+        return self.paid_fen + self.subsidy_fen + -self.accrued_nano() // units.NANO_FEN_PER_FEN
+
+    def accrued_nano(self) -> int:
+        """Used and not yet posted, in nano-fen; below zero by up to half a fen, where a day was rounded up."""
+        if self._state.adding:
+            return 0
+        rows = self.draws.filter(counted_by="server").values_list("total_nano", "posted_fen")
+        return sum(total_nano - posted_fen * units.NANO_FEN_PER_FEN for total_nano, posted_fen in rows)
 
 
 class LedgerAccount(models.Model):
