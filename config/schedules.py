@@ -12,6 +12,8 @@ BEAT = "qcluster-beat"
 SCHEDULES = {
     "months of readings ahead": ("config.schedules.make_months", 60 * 24),
     "proof of life": ("config.schedules.beat", 1),
+    "prices laid out ahead": ("config.schedules.lay_out_prices", 60 * 24),
+    "holidays of next year": ("config.schedules.warn_of_holidays", 60 * 24),
     "ended logins": ("config.schedules.forget_logins", 60 * 24),
 }
 
@@ -31,6 +33,18 @@ def make_months() -> list[str]:
     from meters import partitions
 
     return partitions.make_months(now=timezone.now())
+
+
+def lay_out_prices() -> int:
+    from billing import slots
+
+    return slots.expand(now=timezone.now())
+
+
+def warn_of_holidays() -> None:
+    from billing import holidays
+
+    holidays.warn(now=timezone.now())
 
 
 def forget_logins() -> int:

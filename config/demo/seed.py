@@ -15,8 +15,9 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Building, Member, Property, Room, StaffRole, Tenancy, User
-from billing import changes, prepaid
-from billing.models import SupplyPolicy
+from billing import assignments, changes, prepaid, tariffs
+from billing.models import SupplyPolicy, SupplyPrice, Tariff, TariffVersion
+from billing.tariff.civil import civil_date
 from meters.models import Installation, Meter, MeterModel
 from payments import counter
 from payments.models import Merchant, MerchantProperty, ProviderKey, RechargeLimits
@@ -29,6 +30,13 @@ VACANT_ENDINGS = ("1", "2")  # of a room's number: the first with a meter of eit
 SERVER, METER = MeterModel.BalanceHolder.SERVER, MeterModel.BalanceHolder.METER
 MODELS = {SERVER: "DDZY-2000 远程费控", METER: "DDZY-2000C 本地费控"}
 PRICE_MICRO_FEN_PER_KWH = 56_000_000  # 0.56 yuan
+LIVED_THERE = timedelta(days=200)
+# Zhejiang's residential prices by day and by night, as published.
+TARIFF = {
+    "periods": [{"day": {"peak": ["08:00-22:00"], "valley": "rest"}}],
+    "prices": [{"yuan": {"peak": "0.5680", "valley": "0.2880"}, "surcharge_yuan": ["0.05", "0.30"]}],
+    "tiers": {"cycle": {"months": 12}, "limits": [{"kwh": [2760, 4800]}]},
+}
 FAMILY_NAMES = "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗"
 GIVEN_NAMES = ("伟", "芳", "娜", "敏", "静", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞")
 
@@ -46,6 +54,11 @@ class Door:
     @property
     def serial(self) -> str:
         return f"{310_000_000_000 + self.index:012d}"
+
+    @property
+    def import_wh(self) -> int:
+        """What its meter had counted before the demo began."""
+        return 1_000_000 + self.index * 7_919
 
     @property
     def money_fen(self) -> int:
@@ -71,6 +84,7 @@ def seed(*, world: dict[str, Any], now: datetime) -> Property:
         if is_new:
             _people_and_meters(place, now)
             _rules(place, now)
+            _prices(place, now)
         _merchants(place, world, now)
     changes.catch_up(now=now)
     if is_new:
@@ -89,7 +103,7 @@ def _virtual(door: Door) -> dict[str, Any]:
         "serial": door.serial,
         "kind": door.held_by,
         "relay": "closed" if door.money_fen else "open",
-        "import_wh": 1_000_000 + door.index * 7_919,
+        "import_wh": door.import_wh,
         "power_w": 60 + door.index * 53 % 900,
     }
     if door.held_by == SERVER:
@@ -102,8 +116,33 @@ def _virtual(door: Door) -> dict[str, Any]:
     }
 
 
+def _prices(place: Property, now: datetime) -> None:
+    """By day and by night, in three tiers, and no dearer than what the property pays itself."""
+    admin = User.objects.get(username="admin")
+    starts_date = civil_date(now - LIVED_THERE)
+    SupplyPrice.objects.create(
+        property=place,
+        starts_date=starts_date,
+        prices={"peak": 86_800_000, "valley": 58_800_000},
+        source="国网浙江电力 居民生活用电分时电价表",
+        entered_at=now,
+        entered_by=admin,
+    )
+    tariff = Tariff.objects.create(property=place, name="居民峰谷阶梯电价", created_at=now)
+    draft = TariffVersion.objects.create(tariff=tariff, number=1, starts_date=starts_date, definition=TARIFF)
+    tariffs.publish(version_id=draft.pk, by=admin, reason="入住公示", now=now)
+    assignments.assign(
+        tariff=tariff,
+        place=assignments.Place(property=place),
+        starts_date=starts_date,
+        by=admin,
+        reason="入住公示",
+        now=now,
+    )
+
+
 def _people_and_meters(place: Property, now: datetime) -> None:
-    long_ago = now - timedelta(days=200)
+    long_ago = now - LIVED_THERE
     buildings = {name: Building.objects.create(property=place, name=name) for name in BUILDINGS}
     models = {
         kind: MeterModel.objects.get_or_create(name=name, balance_held_by=kind)[0] for kind, name in MODELS.items()
@@ -111,7 +150,9 @@ def _people_and_meters(place: Property, now: datetime) -> None:
     for door in doors():
         room = Room.objects.create(building=buildings[door.building], number=door.number)
         meter = Meter.objects.create(property=place, model=models[door.held_by], serial=door.serial)
-        Installation.objects.create(property=place, room=room, meter=meter, starts_at=long_ago)
+        Installation.objects.create(
+            property=place, room=room, meter=meter, starts_at=long_ago, starts_wh=door.import_wh
+        )
         tenancy = Tenancy.objects.create(room=room, starts_at=now if door.is_vacant else long_ago)
         if not door.is_vacant:
             user = _resident(door)

@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import changes, holds, prepaid, supply
+        from billing import changes, holds, prepaid, rating, supply
         from payments import chase, evidence, inbox, keyring, shipping
 
         Rounds(
@@ -25,6 +25,7 @@ class Command(BaseCommand):
                 holds.expire_holds: 10,
                 supply.recheck: 10,
                 changes.catch_up: 15,
+                rating.work: 15,  # the gateway does it at once; this is the net
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
             }

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        from billing import prepaid
+        from billing import prepaid, rating
         from meters.gateway import Gateway, GatewayDiedError, Hooks
 
         def settle_what_landed(taken: Taken) -> None:
@@ -40,7 +40,11 @@ class Command(BaseCommand):
             broker_url=settings.MQTT_URL or os.environ["MQTT_URL"],
             name=options["name"],
             listen_url=settings.DATABASE_LISTEN_URL or settings.DATABASE_URL,
-            hooks=Hooks(after_intake=settle_what_landed, regularly=lambda now: prepaid.settle(now=now)),
+            hooks=Hooks(
+                after_intake=settle_what_landed,
+                rate=lambda now: rating.work(now=now),
+                regularly=lambda now: prepaid.settle(now=now),
+            ),
             ca_file=settings.MQTT_CA_FILE,
             shares=options["share"],
         )
