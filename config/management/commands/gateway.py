@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,10 @@ class Command(BaseCommand):
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: gateway.stop())
+        # What is loaded by now stays; a batch makes thousands of values that live as long as it does.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 50)
         try:
             gateway.run()
         except GatewayDiedError as error:
