@@ -48,6 +48,8 @@ KINDS = {
     "refund": _("refund"),
     "top_up_landed": _("landed in the meter"),
     "top_up_cancelled": _("came back from a cancelled top-up"),
+    "usage": _("electricity used in a day"),
+    "usage_corrected": _("correction of a day's electricity"),
 }
 
 
