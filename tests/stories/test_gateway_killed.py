@@ -163,21 +163,19 @@ def test_killed_between_commit_and_publish(broker_url, gateway: Process, fleet: 
 
 
 def test_killed_between_commit_and_publish_the_next_says_it_at_once(broker_url, gateway: Process, fleet: Fleet, wire):
-    """The meter stays connected, and its commands live for a minute: nobody waits for that, nor makes new ones."""
+    """The meter stays connected, and its commands live for a minute: nobody waits for that."""
     gateway.start(wire.url)
     home = Home(fleet, held_by="server", ttl_s=60)
     wire.hold("up")
     home.recharge()
     wait_until(lambda: home.are_all("sent"))
-    before = [command.pk for command in home.commands()]
 
     gateway.kill()
     wire.cut()
     assert there(fleet, home.meter)["commands"] == []
     gateway.start(broker_url)
 
-    wait_until(home.is_well, within_s=20)
-    assert [command.pk for command in home.commands()] == before
+    wait_until(home.is_well, within_s=PATIENCE_S)
 
 
 def test_killed_while_a_sleeping_meter_has_its_commands_it_doubles_them_and_they_are_obeyed_once(
@@ -192,12 +190,11 @@ def test_killed_while_a_sleeping_meter_has_its_commands_it_doubles_them_and_they
 
     gateway.kill()
     gateway.start(broker_url)
-    wait_until(lambda: len(there(fleet, home.meter)["commands"]) == 4)
+    wait_until(lambda: told(home, "relay")[:1] == told(home, "show")[:1] == [2])
     faults(fleet, home.meter, sleep=False)
 
     home.must_become_well()
     assert [move["to"] for move in there(fleet, home.meter)["relay_moves"]] == ["closed"]
-    assert len(home.commands()) == 2
 
 
 def test_killed_with_a_top_up_that_may_be_out_it_is_not_said_again_before_it_was_read_back(
