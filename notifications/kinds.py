@@ -28,6 +28,8 @@ KINDS = {
     "certificates_not_fetched": _("Platform certificates cannot be fetched"),
     "reading_in_doubt": _("Reading in doubt: nothing behind it is charged"),
     "rating_failed": _("Readings cannot be rated"),
+    "rating_differs": _("Rating and accounting differ"),
+    "draw_of_closed_days": _("Days of two payers are closed"),
 }
 
 # What tenants are told.
