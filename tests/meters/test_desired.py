@@ -200,3 +200,19 @@ def test_an_older_command_on_its_way_does_not_stand_for_a_newer_wish():
         Command.objects.filter(state="queued").update(**out)
 
     assert wish(meter, "closed", now=NOW + 5 * SECOND)
+
+
+@pytest.mark.parametrize("last", ["open", "closed"])
+def test_a_wish_whose_clock_was_read_before_it_waited_is_still_the_newer_one(last):
+    """Its command is the newest: the one before it does not stand for the wish that comes after both."""
+    meter = an_online_meter()
+    other = "closed" if last == "open" else "open"
+    wish(meter, last, now=NOW + 2 * SECOND)
+    commands.claim(now=NOW + 2 * SECOND)
+    wish(meter, other, now=NOW + SECOND)
+    commands.claim(now=NOW + 2 * SECOND)
+
+    assert wish(meter, last, now=NOW + 5 * SECOND)
+
+    (outgoing,) = commands.claim(now=NOW + 5 * SECOND)
+    assert (outgoing.value, outgoing.generation) == (last, 3)
