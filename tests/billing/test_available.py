@@ -15,7 +15,8 @@ pytestmark = pytest.mark.django_db
 def in_sql(purse) -> int:
     with connection.cursor() as cursor:
         cursor.execute("select billing_available_fen(%s)", [purse.pk])
-        return cursor.fetchone()[0]
+        (available_fen,) = cursor.fetchone()
+    return int(available_fen)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -36,9 +37,10 @@ def only(draw: Draw) -> Backlog:
 
 def engine(draw: Draw, readings, *, cycle_wh: int = 0) -> tuple[int, int]:
     """(nano-fen, energy of the cycle) of readings that follow START, by the pure engine."""
+    assert draw.version
     tariff = parse.tariff(draw.version.definition)
-    terms = [Term(datetime(2026, 1, 1, tzinfo=CIVIL), draw.version_id, tariff)]
-    used_wh = {draw.cycle_date: cycle_wh} if draw.cycle_date else {}
+    terms = [Term(datetime(2026, 1, 1, tzinfo=CIVIL), draw.version.pk, tariff)]
+    used_wh: Mapping[Any, int] = {draw.cycle_date: cycle_wh} if draw.cycle_date else {}
     nano, at, wh = 0, draw.starts_at, 100_000
     for read_at, import_wh in readings:
         energy_wh = (import_wh - wh) * draw.ct_ratio
@@ -324,13 +326,13 @@ def test_a_batch_that_makes_the_statement_fail_is_set_aside_and_holds_up_no_othe
     assert not Batch.objects.exists()
 
 
-def nodes(plan: dict) -> Iterator[dict]:
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", []):
         yield from nodes(below)
 
 
-def planned(batch: Batch) -> tuple[list[dict], set[str]]:
+def planned(batch: Batch) -> tuple[list[dict[str, Any]], set[str]]:
     """Scans of readings, and what is gone through again for each row of something else."""
     claimed = accrue.Claimed([batch.pk], batch.first_at, batch.stored_at)
     with transaction.atomic(), connection.cursor() as cursor:

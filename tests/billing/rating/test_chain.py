@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ def at(quarters: int, wh: int) -> Point:
 BEFORE = at(0, 100_000)
 
 
-def fold(*points: Point, start: Point = BEFORE, rule: Rule = RULE, **rulings: str):
+def fold(*points: Point, start: Point = BEFORE, rule: Rule = RULE, **rulings: Any):
     """`rulings`: q5="rejected" is about the reading five quarters after the start."""
     by_instant = {START + int(key[1:]) * QUARTER: ruling for key, ruling in rulings.items()}
     return chain.fold(points, start=start, rulings=by_instant, rule=rule)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -85,9 +87,11 @@ def outcome(draw: Draw) -> tuple[object, ...]:
 
 def owed(draw: Draw, told: list[Told], *, last_wh: int, cycle_wh: int = 0) -> tuple[int, int]:
     """(nano-fen, Wh of the cycle) by the fold of all readings and the engine, with nothing of the tables."""
+    assert draw.version
     tariff = parse.tariff(draw.version.definition)
     folded = chain.fold([Point(*one) for one in told], start=Point(START, last_wh), rulings={}, rule=RULE)
-    terms, used, nano = [Term(datetime(2026, 1, 1, tzinfo=CIVIL), 1, tariff)], {draw.cycle_date: cycle_wh}, 0
+    terms, nano = [Term(datetime(2026, 1, 1, tzinfo=CIVIL), 1, tariff)], 0
+    used: Mapping[Any, int] = {draw.cycle_date: cycle_wh}
     for span in folded.spans:
         cut = split(from_at=span.a.at, to_at=span.b.at, energy_wh=span.energy_wh, terms=terms, special_days={})
         charged = charge(tariff=tariff, slices=cut.slices, used_wh=used)

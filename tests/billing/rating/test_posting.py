@@ -21,15 +21,17 @@ FIRST = date(2026, 11, 10)
 
 def give(purse: Purse, kind: str, fen: int) -> None:
     lines = [Line(account("suspense", "test"), purse_account(kind, purse.pk), fen)]
-    told = {
-        "property_id": None,
-        "happened_at": world.NOW,
-        "trace": "",
-        "actor_id": None,
-        "reason": "",
-        "now": world.NOW,
-    }
-    post(key=f"gift:{purse.pk}:{kind}", kind="gift", lines=lines, **told)
+    post(
+        key=f"gift:{purse.pk}:{kind}",
+        kind="gift",
+        lines=lines,
+        property_id=None,
+        happened_at=world.NOW,
+        trace="",
+        actor_id=None,
+        reason="",
+        now=world.NOW,
+    )
 
 
 def posted(draw, days, *, fee_before_nano=0) -> int:

@@ -127,7 +127,8 @@ def a_draw(version: TariffVersion | None = None, *, last_wh: int = 100_000, cycl
 
 def another_draw(draw: Draw, **more: Any) -> Draw:
     """One that follows upon another, with a tenancy and a purse of its own."""
-    Tenancy.objects.filter(pk=draw.tenancy_id).update(ends_at=more["starts_at"])
+    assert draw.tenancy
+    Tenancy.objects.filter(pk=draw.tenancy.pk).update(ends_at=more["starts_at"])
     tenancy = makers.a_tenancy(room=draw.room, starts_at=more["starts_at"], ends_at=more["ends_at"])
     values = {field.attname: getattr(draw, field.attname) for field in Draw._meta.concrete_fields if field.name != "id"}
     values |= {"last_at": more["starts_at"], "is_current": False, "is_plain": False}
