@@ -100,6 +100,9 @@ class PurseAdmin(ScopedAdmin[Purse]):
     search_fields = ("tenancy__room__number", "tenancy__members__user__name", "tenancy__members__user__phone")
     search_help_text = _("Room, name or phone number")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Purse]:
+        return super().get_queryset(request).prefetch_related("draws")
+
 
 @admin.register(LedgerAccount)
 class LedgerAccountAdmin(ScopedAdmin[LedgerAccount]):

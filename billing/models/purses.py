@@ -69,11 +69,14 @@ class Purse(models.Model):
         return self.paid_fen + self.subsidy_fen + -self.accrued_nano() // units.NANO_FEN_PER_FEN
 
     def accrued_nano(self) -> int:
-        """Used and not yet posted, in nano-fen; below zero by up to half a fen, where a day was rounded up."""
+        """Used and not yet posted, in nano-fen; below zero by up to half a fen, where a day was rounded up.
+
+        Lists prefetch `draws`.
+        """
         if self._state.adding:
             return 0
-        rows = self.draws.filter(counted_by="server").values_list("total_nano", "posted_fen")
-        return sum(total_nano - posted_fen * units.NANO_FEN_PER_FEN for total_nano, posted_fen in rows)
+        counted_here = (draw for draw in self.draws.all() if draw.counted_by == "server")
+        return sum(draw.total_nano - draw.posted_fen * units.NANO_FEN_PER_FEN for draw in counted_here)
 
 
 class LedgerAccount(models.Model):
