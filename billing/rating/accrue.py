@@ -161,7 +161,8 @@ with fresh as materialized (
      order by i.id
     on conflict (installation_id) do update
        set from_at = least(b.from_at, excluded.from_at), bumps = b.bumps + 1,
-           next_try_at = least(b.next_try_at, excluded.next_try_at),
+           -- what has failed waits: another reading does not mend it
+           next_try_at = case when b.tries = 0 then least(b.next_try_at, excluded.next_try_at) else b.next_try_at end,
            reasons = case when excluded.reasons <@ b.reasons then b.reasons else b.reasons || excluded.reasons end
     returning 1
 ), gone as (

@@ -73,6 +73,10 @@ def _try(room_id: int, now: datetime) -> int:
             return _rate(room_id, now)
     except OperationalError:
         raise
+    except room.NoTariffError as error:
+        with transaction.atomic():  # nobody's fault but a person's: the work list says it, once a property
+            _wait(room_id, error, now)
+        return 0
     except Exception as error:
         # Whatever a tariff or a chain can raise: its own meters wait, all others are rated.
         log.exception("readings of room %s could not be rated", room_id)

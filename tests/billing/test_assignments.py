@@ -8,11 +8,12 @@ import pytest
 
 from billing import assignments, households, tariffs
 from billing.assignments import AssignmentRefused, Place
-from billing.models import Backlog, Household, PriceSlot
+from billing.models import Backlog, Household, PriceSlot, TariffAssignment
 from billing.tariff.civil import instant
 from billing.tariff.tiers import NOBODY_SPECIAL
 from meters.models import Installation
 from tests.makers import a_meter, a_property, a_published_version, a_room, a_tariff, a_tenancy, a_user
+from tests.racing import race
 
 pytestmark = pytest.mark.django_db
 
@@ -125,3 +126,20 @@ def test_a_household_grows_from_a_day_on():
 
 def test_an_empty_room_is_nobody_special():
     assert households.on(tenancy=None, on_date=TODAY) == NOBODY_SPECIAL
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_assign_a_place_from_the_same_day_on_one_does():
+    first = a_published_version(now=NOW)
+    place = first.tariff.property
+    others, clerk = [another_tariff(place), another_tariff(place)], a_user()
+
+    def assign_it(version):
+        return lambda: assignments.assign(
+            tariff=version.tariff, place=Place(place), starts_date=TODAY, by=clerk, reason="lease", now=NOW
+        )
+
+    answers = race([assign_it(version) for version in others])
+
+    assert sorted(isinstance(answer, AssignmentRefused) for answer in answers) == [False, True]
+    assert TariffAssignment.objects.filter(property=place, ends_date=None).count() == 1

@@ -12,6 +12,7 @@ from billing.tariff.civil import civil_date
 from meters.models import Installation
 from notifications.models import WorkItem
 from tests import makers
+from tests.racing import race
 
 pytestmark = pytest.mark.django_db
 
@@ -116,3 +117,17 @@ def test_what_is_no_longer_plain_goes_the_careful_way_once():
 
     assert not Draw.objects.get().is_plain
     assert Backlog.objects.get().reasons == ["changed"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_who_align_a_room_at_once_make_its_draws_once():
+    room = a_room()
+    makers.a_tenancy(room=room, starts_at=NOW - DAY)
+
+    answers = race([lambda: align(room)] * 6)
+
+    assert sorted(answers) == [0, 0, 0, 0, 0, 2]
+    assert [(draw.starts_at, draw.ends_at) for draw in Draw.objects.order_by("starts_at")] == [
+        (HUNG, NOW - DAY),
+        (NOW - DAY, None),
+    ]

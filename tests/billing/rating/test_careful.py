@@ -167,6 +167,20 @@ def test_without_a_price_readings_wait_and_with_one_they_are_charged():
     assert not WorkItem.objects.filter(kind=careful.FAILED, state="open").exists()
 
 
+def test_what_waits_for_a_price_is_not_hurried_by_more_readings_and_fills_no_log(caplog):
+    draw = world.a_draw(is_plain=False)
+    TariffAssignment.objects.all().delete()
+    world.tell([(draw.meter, START + QUARTER, 100_400)])
+    rate()
+    waits_until = Backlog.objects.get().next_try_at
+    world.tell([(draw.meter, START + 2 * QUARTER, 100_500)])
+
+    accrue.accrue(now=NOW)
+
+    assert Backlog.objects.get().next_try_at == waits_until > NOW
+    assert not caplog.records
+
+
 def test_a_poisoned_tariff_holds_up_its_own_meters_and_raises_one_work_item():
     good = world.a_draw()
     poisoned = world.a_version(written={"prices": "none"})

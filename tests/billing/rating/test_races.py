@@ -12,9 +12,10 @@ from datetime import timedelta
 import pytest
 
 from billing import prepaid, rating
-from billing.models import Backlog, Draw, Purse
-from billing.rating import accrue, careful
+from billing.models import Backlog, Doubt, Draw, Purse
+from billing.rating import accrue, careful, doubts
 from meters.models import Batch
+from tests import makers
 from tests.billing.rating import world
 from tests.billing.rating.world import NOW, QUARTER, START
 from tests.gateways import database_url, wait_until
@@ -145,3 +146,23 @@ def test_a_rater_killed_before_its_commit_leaves_the_batch_to_the_next():
     draw.refresh_from_db()
     assert (draw.total_nano, draw.last_wh) == (400 * 50_000_000, 100_400)
     assert rating.work(now=NOW) == 0
+
+
+def test_of_two_who_decide_about_a_reading_at_once_one_decides():
+    draw = world.a_draw()
+    world.tell([(draw.meter, START + QUARTER, 200_000)])
+    accrue.accrue(now=NOW)
+    careful.work(now=NOW)
+    doubt, clerk = Doubt.objects.get(), makers.a_user()
+
+    answers = race(
+        [
+            lambda: doubts.decide(doubt_id=doubt.pk, as_="believed", by=clerk, note="seen", now=NOW),
+            lambda: doubts.decide(doubt_id=doubt.pk, as_="rejected", by=clerk, note="broken", now=NOW),
+        ]
+    )
+
+    assert sorted(isinstance(answer, doubts.CannotDecideError) for answer in answers) == [False, True]
+    doubt.refresh_from_db()
+    assert (doubt.state, doubt.note) in {("believed", "seen"), ("rejected", "broken")}
+    assert Backlog.objects.get().bumps == 1
