@@ -149,15 +149,21 @@ def signed_callback(
     key = signing_key(world, sign_with, merchant=merchant)
     made = signed_headers(key, body, at=time.time() if at is None else at, serial=serial)
     made |= {"Content-Type": "application/json", "User-Agent": "Mozilla/4.0"}
-    if alter == "signtest":
-        made = probe(made)
-    if alter == "signature":
-        made["Wechatpay-Signature"] = _one_bit_off(made["Wechatpay-Signature"], last=False)
-    if alter == "body":
-        body = body[:-1] + b" }"
+    made, body = _spoiled(made, body, alter)
     unwanted = {name.lower() for name in drop_headers}
     kept = {name: value for name, value in made.items() if name.lower() not in unwanted}
     return kept | dict(headers or {}), body
+
+
+def _spoiled(made: dict[str, str], body: bytes, alter: str) -> Signed:
+    """What somebody on the way, or WeChat's own test, makes of it after it was signed."""
+    if alter == "signtest":
+        return probe(made), body
+    if alter == "signature":
+        return made | {"Wechatpay-Signature": _one_bit_off(made["Wechatpay-Signature"], last=False)}, body
+    if alter == "body":
+        return made, body[:-1] + b" }"
+    return made, body
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
