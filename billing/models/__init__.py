@@ -1,7 +1,9 @@
 """Money, prices, usage, and what decides whether power may flow."""
 
+from billing.models.decisions import Alert, Emergency, Interruption, Notice, Outage, SupplyDecision
+from billing.models.operations import Dispute, Operation
 from billing.models.purses import JournalEntry, LedgerAccount, Purse, Transfer
-from billing.models.supply import CutHold, StaffHold, SupplyPolicy
+from billing.models.supply import CutHold, RoomPolicy, StaffHold, SupplyPolicy, WeatherHold
 from billing.models.tariffs import (
     Household,
     MarkUp,
@@ -15,19 +17,28 @@ from billing.models.tariffs import (
 from billing.models.usage import Backlog, Doubt, Draw, Review, UsageDay, UsageMonth, UsageRevision
 
 __all__ = [
+    "Alert",
     "Backlog",
     "CutHold",
+    "Dispute",
     "Doubt",
     "Draw",
+    "Emergency",
     "Household",
+    "Interruption",
     "JournalEntry",
     "LedgerAccount",
     "MarkUp",
+    "Notice",
+    "Operation",
+    "Outage",
     "PriceSlot",
     "Purse",
     "Review",
+    "RoomPolicy",
     "SpecialDay",
     "StaffHold",
+    "SupplyDecision",
     "SupplyPolicy",
     "SupplyPrice",
     "Tariff",
@@ -37,4 +48,5 @@ __all__ = [
     "UsageDay",
     "UsageMonth",
     "UsageRevision",
+    "WeatherHold",
 ]

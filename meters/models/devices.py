@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import RangeOperators
+from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -38,6 +38,8 @@ class MeterModel(models.Model):
     )
     max_power_w = models.PositiveIntegerField(default=13_200)  # 60 A at 220 V: more between two readings is in doubt
     has_period_registers = models.BooleanField(default=False)
+    # Which levels of the policy it can be told (Level.Kind): only meters that hold their own money decide by them.
+    parameters = ArrayField(models.CharField(max_length=8), verbose_name=_("can be told"), default=list, blank=True)
 
     class Meta:
         verbose_name = _("meter model")
@@ -115,6 +117,8 @@ class Installation(models.Model):
     ends_wh = models.BigIntegerField(_("register when taken down, Wh"), null=True, blank=True)
     ct_ratio = models.PositiveIntegerField(default=1)  # what passes the current transformer for one that the meter sees
     max_power_w = models.PositiveIntegerField(null=True, blank=True)  # the breaker's, where it is not the model's
+    # What was in a meter with money of its own when it was hung; unknown until it is entered or first reported.
+    starts_balance_fen = models.BigIntegerField(_("balance when hung, fen"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("installation")

@@ -33,6 +33,12 @@ class Level(models.Model):
     class Kind(models.TextChoices):
         RELAY = "relay", _("relay")
         SHOW = "show", _("shown balance")
+        # What a meter that holds its own money is told of the policy (MeterModel.parameters says which it knows).
+        WARN_1 = "warn_1", _("first warning, fen")
+        WARN_2 = "warn_2", _("second warning, fen")
+        OVERDRAFT = "overdr", _("overdraft, fen")
+        KEEP = "keep", _("keep supply")
+        HOLIDAYS = "holidays", _("no cut on holidays")
 
     meter = models.ForeignKey(
         Meter, models.PROTECT, db_index=False, related_name="levels", verbose_name=_("meter")
@@ -139,6 +145,11 @@ class Command(models.Model):
         SHOW = "show", _("show balance")
         TOP_UP = "top_up", _("top-up")
         READ = "read", _("read back")
+        WARN_1 = "warn_1", _("first warning, fen")
+        WARN_2 = "warn_2", _("second warning, fen")
+        OVERDRAFT = "overdr", _("overdraft, fen")
+        KEEP = "keep", _("keep supply")
+        HOLIDAYS = "holidays", _("no cut on holidays")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
