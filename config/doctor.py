@@ -20,6 +20,7 @@ from accounts import pem
 from accounts.keys import UnreadableKeyError, read_key
 from config.ailment import Ailment
 from config.merchant_keys import merchant_keys
+from config.prices_known import prices
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 OLDEST_POSTGRESQL = 160000
@@ -117,4 +118,4 @@ def _clock(where: str, theirs: datetime, now: datetime) -> Iterator[Ailment]:
         yield Ailment(where, f"its clock and ours are {int(off.total_seconds())} s apart", "set up NTP")
 
 
-EXAMINATIONS: tuple[Examination, ...] = (database, own_keys, merchant_keys, vendors_clocks)
+EXAMINATIONS: tuple[Examination, ...] = (database, own_keys, merchant_keys, prices, vendors_clocks)
