@@ -1,6 +1,7 @@
 """Money, prices, usage, and what decides whether power may flow."""
 
 from billing.models.decisions import Alert, Emergency, Interruption, Notice, Outage, SupplyDecision
+from billing.models.mirror import MeterMoney, MirroredDay
 from billing.models.operations import Dispute, Operation
 from billing.models.purses import JournalEntry, LedgerAccount, Purse, Transfer
 from billing.models.supply import CutHold, RoomPolicy, StaffHold, SupplyPolicy, WeatherHold
@@ -29,6 +30,8 @@ __all__ = [
     "JournalEntry",
     "LedgerAccount",
     "MarkUp",
+    "MeterMoney",
+    "MirroredDay",
     "Notice",
     "Operation",
     "Outage",

@@ -67,7 +67,8 @@ class Dispute(models.Model):
     """A tenant says that a reading is wrong: what follows from it is frozen until staff decide.
 
     Its consequence is the two intervals that touch the reading; the days from `from_date` to `to_date` (the last one in
-    it) are not posted while it stands, and `frozen_nano` of their cost cuts nobody.
+    it) are not posted while it stands, and `frozen_nano` of their cost cuts nobody. While no reading follows, `to_date`
+    lies beyond all days.
     """
 
     class State(models.TextChoices):
@@ -76,6 +77,7 @@ class Dispute(models.Model):
         DISMISSED = "dismissed", _("dismissed")  # the reading is right
         WITHDRAWN = "withdrawn", _("withdrawn")
 
+    key = models.CharField(_("key"), max_length=96, unique=True)  # of the request: sent twice, opened once
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
     tenancy = models.ForeignKey("accounts.Tenancy", models.PROTECT, related_name="disputes", verbose_name=_("tenancy"))
     purse = models.ForeignKey(Purse, models.PROTECT, db_index=False, related_name="disputes", verbose_name=_("purse"))

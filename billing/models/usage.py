@@ -164,6 +164,7 @@ class Doubt(models.Model):
         DECREASE = "decrease"
         JUMP = "jump"
         PERIOD_DECREASE = "period_decrease"
+        RULED_OUT = "ruled_out"  # it could follow, and a person found it wrong: a dispute, a correction
 
     class State(models.TextChoices):
         OPEN = "open"
