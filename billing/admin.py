@@ -20,6 +20,7 @@ from accounts.models import Property, Room
 from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yuan_column
 from accounts.window import AskingAdmin, ScopedAdmin
 from billing import holds
+from billing.disputes_admin import DisputeAdmin
 from billing.hanging_admin import InstallationAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
@@ -27,6 +28,7 @@ from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
 from notifications.words import in_words, words_column
 
 __all__ = [
+    "DisputeAdmin",
     "HouseholdAdmin",
     "InstallationAdmin",
     "SpecialDayAdmin",

@@ -18,6 +18,7 @@ LABELS = {
     "amount_fen": _("amount"),
     "available_fen": _("balance"),
     "count": _("purchase count of the meter"),
+    "dispute": _("dispute"),
     "error": _("error"),
     "event": _("event"),
     "merchant": _("merchant"),
@@ -27,6 +28,7 @@ LABELS = {
     "payment": _("payment"),
     "property": _("property"),
     "purse": _("purse"),
+    "read_at": _("read at"),
     "receipt": _("receipt number"),
     "refund": _("refund"),
     "reported": _("reported"),
@@ -79,6 +81,6 @@ def _in_words(name: str, value: Any) -> str:
     text = str(value)
     if name in CODES:
         return in_words(text)
-    if name == "since" and (at := parse_datetime(text)):
+    if name in ("since", "read_at") and (at := parse_datetime(text)):
         return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S")
     return str(VALUES.get(text, text)) if name in STATES else text

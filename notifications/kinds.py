@@ -30,10 +30,15 @@ KINDS = {
     "rating_failed": _("Readings cannot be rated"),
     "rating_differs": _("Rating and accounting differ"),
     "draw_of_closed_days": _("Days of two payers are closed"),
+    "dispute_opened": _("A tenant disputes a reading"),
+    "dispute_overdue": _("A dispute waits for a decision, for more than two weeks"),
+    "meter_balance_unexplained": _("Money in a meter that nobody here put in or took out"),
+    "meter_price_differs": _("A meter charges other prices than our tariff"),
 }
 
 # What tenants are told.
 MESSAGES = {
     "recharge_received": _("Recharge received"),
     "refund_done": _("Refund done"),
+    "dispute_decided": _("Dispute decided"),
 }

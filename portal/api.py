@@ -46,6 +46,7 @@ class Amount(serializers.Serializer[Any]):
 
 class BalanceAnswer(serializers.Serializer[Any]):
     available = Amount(source="available_fen", help_text="at the server; below zero is a debt")
+    disputed = Amount(source="disputed_fen", help_text="of what was used, what a dispute is about: it cuts nobody")
     in_transit = Amount(source="in_transit_fen", help_text="paid, on its way into the meter")
     in_meter = Amount(
         source="in_meter_fen", allow_null=True, help_text="as the meter last reported; null where meters hold no money"

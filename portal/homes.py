@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import BigIntegerField, F, Func, Prefetch, Q, QuerySet
+from django.db.models import BigIntegerField, F, Func, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from accounts import scope
 from accounts.models import Member, Tenancy, User
 from billing import supply
-from billing.models import Purse, StaffHold
+from billing.models import Dispute, Purse, StaffHold
+from billing.tariff import units
 from meters.models import Installation, Level, Meter, Relay
 
 UNKNOWN = "unknown"  # of a relay: no meter hangs there, or none has reported
@@ -24,13 +25,15 @@ WORST_FIRST = (Relay.OPEN, Relay.PERMITTED, UNKNOWN, Relay.AUTO, Relay.CLOSED)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """`available_fen` is at the server, `in_transit_fen` on its way into a meter. `in_meter_fen` is what meters that
+    """`available_fen` is at the server; `disputed_fen` of what was used nobody is cut for while staff look into it;
+    `in_transit_fen` is on its way into a meter. `in_meter_fen` is what meters that
     hold their own money last reported (none has: None), at the oldest of those instants."""
 
     available_fen: int
     in_transit_fen: int
     in_meter_fen: int | None
     in_meter_at: datetime | None
+    disputed_fen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ def home(*, user: User, home_id: int, now: datetime) -> Home | None:
 
 def _composed(mine: QuerySet[Member], *, now: datetime) -> list[Home]:
     available_fen = Func(F("tenancy__purse"), function="billing_available_fen", output_field=BigIntegerField())
-    members = list(mine.select_related("tenancy__purse").annotate(available_fen=available_fen))
+    standing = Dispute.objects.filter(purse=OuterRef("tenancy__purse"), state=Dispute.State.OPEN)
+    disputed_nano = Subquery(standing.values("frozen_nano")[:1])  # a_purse_has_one_open_dispute
+    mine = mine.select_related("tenancy__purse")
+    members = list(mine.annotate(available_fen=available_fen, disputed_nano=disputed_nano))
     rooms = [member.tenancy.room_id for member in members]
     meters = _meters_in(rooms)
     holds = _holds_on(rooms, now)
@@ -98,17 +104,25 @@ def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, no
     return Home(
         tenancy=tenancy,
         role=member.role,
-        balance=_balance(getattr(tenancy, "purse", None), member.available_fen, meters),  # type: ignore[attr-defined]
+        balance=_balance(
+            getattr(tenancy, "purse", None),
+            meters,
+            available_fen=member.available_fen,  # type: ignore[attr-defined]
+            disputed_nano=member.disputed_nano,  # type: ignore[attr-defined]
+        ),
         power=_power(tenancy, meters, now=now),
         meters=meters,
         hold=hold,
     )
 
 
-def _balance(purse: Purse | None, available_fen: int | None, meters: Sequence[Meter]) -> Balance:
+def _balance(
+    purse: Purse | None, meters: Sequence[Meter], *, available_fen: int | None, disputed_nano: int | None
+) -> Balance:
     told = [meter for meter in meters if meter.holds_money() and meter.balance_fen is not None]
     return Balance(
         available_fen=available_fen or 0,  # a purse is made with the first money
+        disputed_fen=units.to_fen(disputed_nano or 0),
         in_transit_fen=purse.in_transit_fen if purse else 0,
         in_meter_fen=sum(meter.balance_fen or 0 for meter in told) if told else None,
         in_meter_at=min((meter.reported_at for meter in told if meter.reported_at), default=None),

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal import api
+from portal import api, disputes_api
 
 urlpatterns = [
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
+    path("homes/<int:home>/disputes", disputes_api.Disputes.as_view(), name="disputes"),
+    path(
+        "homes/<int:home>/disputes/<int:dispute>/withdraw",
+        disputes_api.WithdrawDispute.as_view(),
+        name="withdraw_dispute",
+    ),
 ]

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from accounts import invitations
 from accounts.models import Building, Property, Room, StaffRole, User
-from billing import holds, prepaid
-from billing.models import CutHold, Household, JournalEntry, LedgerAccount, SpecialDay
+from billing import draws, holds, prepaid
+from billing.models import CutHold, Dispute, Draw, Household, JournalEntry, LedgerAccount, SpecialDay
 from meters.models import Command, Installation, Level, MeterEvent, TopUp
 from notifications import outbox, worklist
 from notifications.models import Message, WorkItem
@@ -114,6 +114,8 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
     worklist.raise_item(key=f"w{place.pk}", kind="x", property_id=place.pk, detail={"why": name}, trace="", now=now)
     hold = holds.hold_room(room=room, position="open", reason=f"works at {name}", by=clerk, until=None, now=now)
     version = makers.a_published_version(place=place)
+    draws.align(room_ids=[room.pk], now=now)
+    draw = Draw.objects.get(tenancy=tenancy)
     rows: list[Any] = [
         *(version.tariff, version, version.tariff.assignments.get(), place.supply_prices.get()),
         SpecialDay.objects.create(property=place, on_date=date(2026, 12, 24), kind="holiday", name=f"feast of {name}"),
@@ -127,6 +129,20 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
         ),
         *(purse, hold, makers.a_policy(place), JournalEntry.objects.get(key=f"counter:{receipt.pk}")),
         LedgerAccount.objects.filter(purse=purse).first(),
+        Dispute.objects.create(
+            key=f"d{place.pk}",
+            property=place,
+            tenancy=tenancy,
+            purse=purse,
+            draw=draw,
+            read_at=now,
+            import_wh=1,
+            from_date=now.date(),
+            to_date=now.date(),
+            reason=f"dispute at {name}",
+            opened_at=now,
+            opened_by=tenant,
+        ),
         CutHold.objects.create(purse=purse, key=f"c{place.pk}", reason="x", expires_at=now + timedelta(hours=1)),
         *(merchant, MerchantProperty.objects.get(merchant=merchant), attempt, attempt.order, payment, receipt),
         ProviderKey.objects.create(merchant=merchant, kind="public_key", serial=f"PUB_KEY_ID_{name}", pem="PUBLIC"),

@@ -15,8 +15,9 @@ from django.db import transaction
 from accounts.models import User
 from billing import backlog
 from billing.models import Doubt
+from billing.rating import chain
 from billing.rating.chain import Doubtful, Ruling
-from meters.models import Installation
+from meters.models import Installation, Reading
 from notifications import worklist
 
 KIND: Final = "reading_in_doubt"  # a kind of work item
@@ -33,7 +34,7 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
     State.BELIEVED: frozenset({State.OPEN}),
     State.REBASED: frozenset({State.OPEN}),
     State.REJECTED: frozenset({State.OPEN}),
-    State.CLEARED: frozenset({State.OPEN}),
+    State.CLEARED: frozenset({State.OPEN, State.REJECTED}),  # and what is counted may be ruled out
 }
 
 
@@ -57,6 +58,41 @@ def undo(*, doubt_id: int, by: User, note: str, now: datetime) -> None:
     if not note.strip():
         raise ValueError("a decision has a reason")
     _move(doubt_id, State.OPEN, by=by, note=note, now=now)
+
+
+def rule_out(*, installation: Installation, read_at: datetime, by: User, note: str, now: datetime) -> None:
+    """Rejects a reading that is counted, or was ruled upon otherwise: a person found it wrong. Again changes nothing.
+
+    In the caller's transaction; what follows is charged anew by the careful path. Raises Reading.DoesNotExist, and
+    ValueError where a reason is missing.
+    """
+    if not note.strip():
+        raise ValueError("a decision has a reason")
+    reading = Reading.objects.get(meter=installation.meter_id, read_at=read_at)
+    doubt, is_new = Doubt.objects.select_for_update(no_key=True).get_or_create(
+        installation=installation,
+        read_at=read_at,
+        defaults={
+            "property_id": installation.property_id,
+            "import_wh": reading.import_wh,
+            "reason": Doubt.Reason.RULED_OUT,
+            "state": State.CLEARED,
+            "found_at": now,
+        },
+    )
+    if not is_new and doubt.state == State.REJECTED:
+        return
+    doubt.decided_at, doubt.decided_by = now, by
+    if doubt.state in DECIDED:
+        _moved(doubt, State.OPEN, note=note)
+    _moved(doubt, State.REJECTED, note=note)
+    _charge_anew(doubt, now)
+
+
+def _charge_anew(doubt: Doubt, now: datetime) -> None:
+    """From just before the reading on: the interval that it ends changes too."""
+    from_at = doubt.read_at - chain.MILLISECOND
+    backlog.leave(installation_ids=[doubt.installation_id], from_at=from_at, reason="decided", now=now)
 
 
 def rulings(installation_id: int) -> dict[datetime, Ruling]:
@@ -100,7 +136,7 @@ def _move(doubt_id: int, to: str, *, by: User, note: str, now: datetime) -> None
             raise CannotDecideError(f"a doubt that is {doubt.state} cannot become {to}")
         doubt.decided_at, doubt.decided_by = now, by
         _moved(doubt, to, note=note)
-        backlog.leave(installation_ids=[doubt.installation_id], from_at=doubt.read_at, reason="decided", now=now)
+        _charge_anew(doubt, now)
 
 
 def _moved(doubt: Doubt, to: str, *, note: str) -> None:

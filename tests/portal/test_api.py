@@ -49,6 +49,7 @@ def test_a_home_is_told_whole(client):
         "starts_at": "2026-01-01T08:00:00+08:00",
         "balance": {
             "available": {"fen": 0, "yuan": "0.00"},
+            "disputed": {"fen": 0, "yuan": "0.00"},
             "in_transit": {"fen": 0, "yuan": "0.00"},
             "in_meter": {"fen": -5, "yuan": "-0.05"},
             "in_meter_at": "2026-01-01T08:00:00+08:00",

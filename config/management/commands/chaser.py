@@ -14,6 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         from billing import changes, holds, prepaid, rating, supply
+        from billing.rating import disputing
         from payments import chase, evidence, inbox, keyring, shipping
 
         Rounds(
@@ -26,6 +27,7 @@ class Command(BaseCommand):
                 supply.recheck: 10,
                 changes.catch_up: 15,
                 rating.work: 15,  # the gateway does it at once; this is the net
+                disputing.follow: 300,
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
             }
