@@ -52,6 +52,7 @@ KINDS = {
     "top_up_cancelled": _("came back from a cancelled top-up"),
     "usage": _("electricity used in a day"),
     "usage_corrected": _("correction of a day's electricity"),
+    "price_adjustment": _("a day's electricity at its final price"),
 }
 
 

@@ -1,7 +1,8 @@
 """Who pays for what an installation lets through, and from when to when: draws, derived from tenancies and hangings.
 
 While a room is let its tenancy's purse pays, and the property's own purse in between. Draws follow the rows that staff
-write; where such a row would change who paid for a closed day, nothing is moved and a person is asked.
+write; days that were closed with another payer are opened again. Only a draw that would vanish with closed days of its
+own stays, and a person is asked: whose tenancy it was is part of the books.
 Lock order: the room's purses, its draws, the backlog.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
@@ -17,11 +18,12 @@ from django.db import transaction
 from accounts.models import Tenancy
 from billing import backlog, prepaid
 from billing.models import Draw, Purse
-from billing.tariff.civil import civil_date, instant
+from billing.tariff.civil import civil_date
 from meters.models import Installation
 from notifications import worklist
 
 CLOSED: Final = "draw_of_closed_days"  # a kind of work item
+MILLISECOND: Final = timedelta(milliseconds=1)  # the finest that readings are told apart by
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
 def align(*, room_ids: Iterable[int], now: datetime) -> int:
     """Makes, moves and ends draws so that they say what tenancies and installations say. Returns how many it wrote.
 
-    A room a transaction, and again it writes nothing. What changes is rated anew from there on. An installation whose
-    closed days would belong to somebody else stays as it is and goes to the work list.
+    A room a transaction, and again it writes nothing. What changes is rated anew from there on. An installation
+    of which a draw with closed days would vanish stays as it is and goes to the work list.
     """
     return sum(_align(room_id, now) for room_id in sorted(set(room_ids)))
 
@@ -123,7 +125,7 @@ def _move(
     new = [part for key, part in wanted.items() if key not in known]
     if not (gone or moved or new):
         return 0
-    if _touch_closed(gone, moved, wanted):
+    if any(_is_closed(draw) for draw in gone):
         _ask(installation, now)
         return 0
     edges = [draw.starts_at for draw in gone] + [part.starts_at for part in new]
@@ -140,20 +142,16 @@ def _move(
         made[0].is_current = not Draw.objects.filter(meter=installation.meter_id, is_current=True).exists()
     Draw.objects.bulk_create(made)
     Draw.objects.filter(installation=installation, is_current=True).update(is_plain=False, why_not="changed")
-    backlog.leave(installation_ids=[installation.pk], from_at=min(edges), reason="tenancy", now=now)
+    # What was closed over an edge is opened again, the day that ended there too.
+    from_at = min(edges) - MILLISECOND if draws else min(edges)
+    backlog.leave(installation_ids=[installation.pk], from_at=from_at, reason="tenancy", now=now)
     worklist.resolve(key=_key(installation), by=None, resolution="aligned", now=now)
     return len(gone) + len(moved) + len(made)
 
 
-def _touch_closed(gone: Iterable[Draw], moved: Iterable[Draw], wanted: dict[tuple[datetime, int], Stretch]) -> bool:
-    """Whether days that are closed would change their payer, or end at another instant than they were closed to."""
-    if any(draw.closed_until > civil_date(draw.starts_at) for draw in gone):
-        return True
-    for draw in moved:
-        first = _earlier(draw.ends_at, wanted[draw.starts_at, draw.purse_id].ends_at)
-        if first and first < instant(draw.closed_until):
-            return True
-    return False
+def _is_closed(draw: Draw) -> bool:
+    """Whether a day of the draw was ever closed: then its rows stay, and so must it."""
+    return draw.days.exists()
 
 
 def _end(moved: Iterable[Draw], wanted: dict[tuple[datetime, int], Stretch]) -> None:

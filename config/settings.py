@@ -68,6 +68,8 @@ MQTT_URL = env.url("MQTT_URL", "", schemes=("mqtt", "mqtts"))
 if PRODUCTION and not MQTT_URL:
     env.refuse("MQTT_URL", "must name your broker in production: the embedded one is for trying out")
 MQTT_CA_FILE = env.text("MQTT_CA_FILE")
+# Raw readings stay so many whole months, then their rollups alone: two years of bills can be computed anew.
+READINGS_KEPT_MONTHS = env.integer("READINGS_KEPT_MONTHS", 25, at_least=2, at_most=240)
 
 # ---- the vendors' addresses and our apps there; keys by reference ----
 WECHAT_API_URL = env.url("WECHAT_API_URL", "https://api.weixin.qq.com", schemes=("http", "https"))

@@ -16,8 +16,8 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F, QuerySet
 
 from billing import backlog
-from billing.models import Backlog, Draw, Purse, UsageDay
-from billing.rating import advance, room
+from billing.models import Backlog, Draw, Purse
+from billing.rating import advance, reopen, room
 from meters.models import Installation
 from notifications import worklist
 
@@ -40,10 +40,6 @@ insert into billing_review as v (purse_id, bumps, why, asked_at)
 select id, 1, 'rated', %s from billing_purse where id = any(%s) and tenancy_id is not null order by id
 on conflict (purse_id) do update set bumps = v.bumps + 1
 """
-
-
-class ClosedDayError(Exception):
-    """A reading changes a day that is closed: its revision is not written here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +82,19 @@ def _try(room_id: int, now: datetime) -> int:
 
 
 def _rate(room_id: int, now: datetime) -> int:
-    """In the order of locks: the room among workers, its purses, its draws; the backlog is deleted last."""
     with connection.cursor() as cursor:
         cursor.execute(_ROOM_LOCK, [room_id % 2**31])
         if not cursor.fetchone()[0]:
             return 0
+    return rate_held(room_id=room_id, now=now)
+
+
+def rate_held(*, room_id: int, now: datetime) -> int:
+    """Rates what is due of a room's backlog in the caller's transaction. Returns how many rows are done.
+
+    In the order of locks: the room's purses, its draws; the backlog is deleted last. Raises what rating can raise: the
+    caller's transaction is lost, and the room waits.
+    """
     draws = _held(room_id)
     left = [
         _Left(*row)
@@ -103,7 +107,7 @@ def _rate(room_id: int, now: datetime) -> int:
     ready = [one for one in left if one.installation_id in drawn]
     if not ready:
         return 0
-    _refuse_closed(draws, ready)
+    _reopen(draws, ready, now)
     found = room.rated(draws, now=now)
     changed = advance.write(found)
     _look({draw.purse_id for draw in changed if draw.counted_by == Draw.Counter.SERVER}, now)
@@ -130,13 +134,16 @@ def _put_off(left: Sequence[_Left], now: datetime) -> None:
         row.update(next_try_at=now + WITHOUT_DRAW)
 
 
-def _refuse_closed(draws: Sequence[Draw], left: Iterable[_Left]) -> None:
-    """A closed day ends between two readings, so what comes before the second of them changes it."""
-    for one in left:
-        theirs = [draw.pk for draw in draws if draw.installation_id == one.installation_id]
-        day = UsageDay.objects.filter(draw__in=theirs, closes_at__gt=one.from_at).order_by("usage_date").first()
-        if day is not None:
-            raise ClosedDayError(f"{day.usage_date} is closed and would change")
+def _reopen(draws: Sequence[Draw], left: Iterable[_Left], now: datetime) -> None:
+    """Closed days that change are opened again, for the whole room."""
+    firsts = [
+        reopen.first_closed(
+            [draw.pk for draw in draws if draw.installation_id == one.installation_id], from_at=one.from_at
+        )
+        for one in left
+    ]
+    if any(firsts):
+        reopen.back_to(draws, min(on for on in firsts if on), now=now)
 
 
 def _look(purse_ids: Iterable[int], now: datetime) -> None:
@@ -190,4 +197,4 @@ def _unlist(draws: Iterable[Draw], now: datetime) -> None:
             worklist.resolve(key=key, by=None, resolution="rated", now=now)
 
 
-__all__ = ["ClosedDayError", "leave", "work"]
+__all__ = ["leave", "rate_held", "work"]

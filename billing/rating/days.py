@@ -7,80 +7,68 @@ is left to the next round.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
 
-from billing.models import Backlog, Draw, Purse, UsageDay, UsageMonth
-from billing.rating import posting, room
+from billing import disputes
+from billing.models import Backlog, Draw, Purse, UsageDay
+from billing.rating import careful, keeping, room
 from billing.rating.chain import Point
 from billing.rating.counting import Priced
-from billing.rating.posting import DayMoney
+from billing.rating.keeping import Closed
 from billing.rating.room import Hanging, Rated
-from billing.tariff.civil import CIVIL, civil_date, instant
-from billing.tariff.price import ChargeLine, summed
-from notifications import worklist
+from billing.tariff.civil import civil_date, instant
 
 log = logging.getLogger(__name__)
 
-DIFFERS: Final = "rating_differs"  # a kind of work item
 DAY: Final = timedelta(days=1)
-HOURS: Final = 24
+MICROSECOND: Final = timedelta(microseconds=1)
 
-# Plan: draws_to_close, and the rooms' own draws by index; a room with several meters comes once.
+# Plan: draws_to_close and draws_ended_to_close, then each room's own draws by index; a room with several meters comes
+# once. Who waits for something is left out, or a few of them would stand before all others: a meter of the room that
+# was not read yet, a backlog, a dispute.
 _DUE = """
-select d.room_id
-  from billing_draw d
- where (d.is_current and d.closed_until < %(today)s
-        or d.ends_at <= %(now)s and (d.closed_until::timestamp at time zone 'Asia/Shanghai') < d.ends_at)
-   and d.last_at >= least((d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai', d.ends_at)
- group by d.room_id
- order by min(d.closed_until), d.room_id
+with due as (
+    select d.id, d.room_id, d.installation_id, d.closed_until,
+           (d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai' as until_at
+      from billing_draw d
+     where d.is_current and d.closed_until < %(today)s
+       and d.last_at >= (d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai'
+    union all
+    select d.id, d.room_id, d.installation_id, d.closed_until,
+           least((d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai', d.ends_at)
+      from billing_draw d
+     where d.ends_at is not null and (d.closed_until::timestamp at time zone 'Asia/Shanghai') < d.ends_at
+       and d.ends_at <= %(now)s
+       and d.last_at >= least((d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai', d.ends_at)
+)
+select due.room_id
+  from due
+ where not exists (select from billing_draw beside
+                    where beside.room_id = due.room_id and beside.is_current and beside.last_at < due.until_at)
+   and not exists (select from billing_backlog b
+                    where b.installation_id = due.installation_id and b.from_at < due.until_at)
+   and not exists (select from billing_dispute s
+                    where s.draw_id = due.id and s.state = 'open' and s.from_date <= due.closed_until)
+ group by due.room_id
+ order by min(due.closed_until), due.room_id
  limit %(limit)s
 """
-# Plan: one row by key; a day's sums are added once, in the transaction that keeps the day.
-_MONTH = """
-insert into billing_usagemonth as m
-       (draw_id, month_date, property_id, purse_id, days, energy_wh, cost_nano, fee_nano, period_wh)
-values (%s, %s, %s, %s, 1, %s, %s, %s, %s::jsonb)
-on conflict (draw_id, month_date) do update
-   set days = m.days + 1, energy_wh = m.energy_wh + excluded.energy_wh, cost_nano = m.cost_nano + excluded.cost_nano,
-       fee_nano = m.fee_nano + excluded.fee_nano,
-       period_wh = (select jsonb_object_agg(k, coalesce((m.period_wh ->> k)::bigint, 0)
-                                               + coalesce((excluded.period_wh ->> k)::bigint, 0))
-                      from jsonb_object_keys(m.period_wh || excluded.period_wh) k)
+# Plan: purses by key, their draws by index. A rater that read a purse while its day was posted may have seen the new
+# entry and the old draw; it asks here.
+_LOOK = """
+insert into billing_review as v (purse_id, bumps, why, asked_at)
+select p.id, 1, 'closed', %(now)s from billing_purse p
+ where p.id = any(%(purses)s) and p.tenancy_id is not null and billing_available_fen(p.id) < p.look_below_fen
+ order by p.id
+on conflict (purse_id) do update set bumps = v.bumps + 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """One day of a draw as it will be kept."""
-
-    draw_id: int
-    usage_date: date
-    opens: Point
-    closes: Point
-    cycle_before_wh: int
-    priced: tuple[Priced, ...]
-
-    @property
-    def lines(self) -> tuple[ChargeLine, ...]:
-        return summed(line for part in self.priced for line in part.lines)
-
-    @property
-    def cost_nano(self) -> int:
-        return sum(line.cost_nano_fen for line in self.lines)
-
-    @property
-    def fee_nano(self) -> int:
-        return sum(line.fee_nano_fen for line in self.lines)
 
 
 def close(*, now: datetime, limit: int = 500) -> int:
@@ -114,8 +102,7 @@ def close_room(*, room_id: int, now: datetime) -> int:
     found = room.rated(seen, now=now)
     if not _is_level(found):
         return 0
-    until = min((_reached(one) for one in found.hanging), default=date.min)
-    days = list(_days(found, min(until, civil_date(now))))
+    days = list(_days(found, now))
     if not days:
         return 0
     marks = {draw.pk: _mark(draw) for draw in seen}
@@ -125,9 +112,21 @@ def close_room(*, room_id: int, now: datetime) -> int:
         if {pk: _mark(draw) for pk, draw in draws.items()} != marks:
             return 0
         days = [day for day in days if day.usage_date < _clear_until(room_id)]
+        days = list(_thawed(days))
         for draw_id, theirs in groupby(days, key=lambda day: day.draw_id):
-            _keep(draws[draw_id], list(theirs), sums[draw_id], now)
+            keeping.keep(draws[draw_id], list(theirs), sums[draw_id], now)
+        _look({draws[day.draw_id].purse_id for day in days}, now)
     return len(days)
+
+
+def close_held(*, room_id: int, now: datetime) -> int:
+    """Rates what waits of a room and closes its days, in the caller's transaction: somebody moves out and the last bill
+    is wanted now. A draw that has ended is closed to its end where all meters of the room were read then.
+
+    The caller holds the purses of the room's draws, before their draws. Returns how many draws' days were closed.
+    """
+    careful.rate_held(room_id=room_id, now=now)
+    return close_room(room_id=room_id, now=now)
 
 
 def _draws(room_id: int) -> list[Draw]:
@@ -155,13 +154,6 @@ def _is_level(found: Rated) -> bool:
     return all(draw.last_at == ends[draw.installation_id] for draw in found.room.draws if draw.is_current)
 
 
-def _reached(one: Hanging) -> date:
-    """Days before it are covered by the chain. What hangs no more and was read at its end covers all."""
-    ends_at = one.installation.ends_at
-    end_at = one.folded.end.at
-    return date.max if ends_at and end_at >= ends_at else civil_date(end_at)
-
-
 def _clear_until(room_id: int) -> date:
     waiting = Backlog.objects.filter(installation__draws__room=room_id).order_by("from_at").first()
     return civil_date(waiting.from_at) if waiting else date.max
@@ -173,31 +165,61 @@ def _sum(found: Rated, draw: Draw) -> int:
     return draw.closed_nano + sum(part.nano_fen for part in own if civil_date(part.slice.from_at) >= draw.closed_until)
 
 
-def _days(found: Rated, until: date) -> Iterator[Closed]:
-    """Every open day of each draw before `until`, those without energy too."""
+def _thawed(days: Iterable[Closed]) -> Iterator[Closed]:
+    """A draw's days up to the first one that is in dispute: what is frozen is not posted, and the rest waits behind."""
+    days = list(days)
+    frozen = disputes.frozen_dates(draw_ids={day.draw_id for day in days})
+    for day in days:
+        if day.draw_id not in frozen or day.usage_date < frozen[day.draw_id][0]:
+            yield day
+
+
+def _look(purse_ids: set[int], now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, {"purses": sorted(purse_ids), "now": now})
+
+
+def _days(found: Rated, now: datetime) -> Iterator[Closed]:
+    """Every open day of each draw that is over and read over, those without energy too."""
+    read_until = min((_read_until(one, now) for one in found.hanging), default=now)
     for one in found.hanging:
         points = [span.a for span in one.folded.spans[:1]] + [span.b for span in one.folded.spans]
         for draw in found.room.draws:
             if draw.installation_id == one.installation.pk and points:
-                yield from _days_of(found, draw, points, until)
+                yield from _days_of(found, draw, points, min(read_until, now))
 
 
-def _days_of(found: Rated, draw: Draw, points: list[Point], until: date) -> Iterator[Closed]:
-    if draw.ends_at:
-        until = min(until, civil_date(draw.ends_at - timedelta(microseconds=1)) + DAY)
+def _read_until(one: Hanging, now: datetime) -> datetime:
+    """How far a meter was read. What hangs no more and was read at its end was read for ever."""
+    ends_at, end_at = one.installation.ends_at, one.folded.end.at
+    return now if ends_at and end_at >= ends_at else end_at
+
+
+def _days_of(found: Rated, draw: Draw, points: list[Point], read_until: datetime) -> Iterator[Closed]:
     parts: dict[date, list[Priced]] = {}
     for part in found.priced:
         if part.draw_id == draw.pk:
             parts.setdefault(civil_date(part.slice.from_at), []).append(part)
     on = draw.closed_until
-    while on < until:
+    while instant(on) < (draw.ends_at or read_until):
         opens_at = max(instant(on), draw.starts_at)
         closes_at = min(instant(on + DAY), draw.ends_at or instant(on + DAY))
+        if closes_at > read_until:
+            return
         opens = max((point for point in points if point.at <= opens_at), key=lambda point: point.at)
         closes = min((point for point in points if point.at >= closes_at), key=lambda point: point.at)
         theirs = tuple(parts.get(on, ()))
         yield Closed(draw.pk, on, opens, closes, _counted_before(found, theirs), theirs)
         on += DAY
+    if draw.ends_at is not None:
+        yield from _emptied(draw, on)
+
+
+def _emptied(draw: Draw, from_date: date) -> Iterator[Closed]:
+    """Days that were closed when the draw ended later than it does now: nothing of them is its own any more."""
+    for day in UsageDay.objects.filter(draw=draw, usage_date__gte=from_date).order_by("usage_date"):
+        opens, closes = Point(day.opens_at, day.opens_wh), Point(day.closes_at, day.closes_wh)
+        yield Closed(draw.pk, day.usage_date, opens, closes, 0, ())
 
 
 def _counted_before(found: Rated, theirs: tuple[Priced, ...]) -> int:
@@ -211,103 +233,3 @@ def _counted_before(found: Rated, theirs: tuple[Priced, ...]) -> int:
     before = closed.aggregate(wh=Sum("energy_wh"))["wh"] or 0
     parts = (part for part in found.priced if part.slice.from_at < first_at)
     return int(before) + sum(line.energy_wh for part in parts for line in part.lines if line.cycle_date == cycle)
-
-
-# ---- what is kept ----
-
-
-def _keep(draw: Draw, days: list[Closed], engine_nano: int, now: datetime) -> None:
-    """The days, their months, their money and the draw, together. The draw is held, and its purse."""
-    fee_before_nano = UsageMonth.objects.filter(draw=draw).aggregate(nano=Sum("fee_nano"))["nano"] or 0
-    posted = _as_rows(draw, days)
-    money = [DayMoney(row.usage_date, row.revision, row.cost_nano, row.fee_nano) for row in posted]
-    for row, amount_fen in zip(posted, _amounts(draw, money, int(fee_before_nano), now), strict=True):
-        row.posted_fen = amount_fen
-    UsageDay.objects.bulk_create(posted)
-    for row in posted:
-        _add_to_month(row)
-    _compare(draw, engine_nano, now)
-    draw.total_nano, draw.closed_until, draw.revision = engine_nano, days[-1].usage_date + DAY, draw.revision + 1
-    draw.save(update_fields=["total_nano", "closed_until", "revision"])
-
-
-def _amounts(draw: Draw, money: Iterable[DayMoney], fee_before_nano: int, now: datetime) -> Iterator[int]:
-    for day in money:
-        yield posting.post_days(draw=draw, days=[day], fee_before_nano=fee_before_nano, reason="", now=now)
-        fee_before_nano += day.fee_nano
-
-
-def _as_rows(draw: Draw, days: Iterable[Closed]) -> list[UsageDay]:
-    return [
-        UsageDay(
-            draw_id=draw.pk,
-            usage_date=day.usage_date,
-            property_id=draw.property_id,
-            purse_id=draw.purse_id,
-            opens_at=day.opens.at,
-            opens_wh=day.opens.wh,
-            closes_at=day.closes.at,
-            closes_wh=day.closes.wh,
-            cycle_before_wh=day.cycle_before_wh,
-            energy_wh=sum(line.energy_wh for line in day.lines),
-            cost_nano=day.cost_nano,
-            fee_nano=day.fee_nano,
-            slot_wh=_by_hour(day.priced),
-            lines=[_kept(line) for line in day.lines],
-        )
-        for day in days
-    ]
-
-
-def _kept(line: ChargeLine) -> dict[str, Any]:
-    return {
-        "version": line.version,
-        "tier": line.tier,
-        "period": line.period,
-        "energy_wh": line.energy_wh,
-        "price": line.price_micro_fen_per_kwh,
-        "fee": line.fee_micro_fen_per_kwh,
-        "cost_nano": line.cost_nano_fen,
-        "fee_nano": line.fee_nano_fen,
-    }
-
-
-def _by_hour(priced: Iterable[Priced]) -> list[int]:
-    """Wh by hour of the day: a slice is spread evenly over the time that it lasts, and the parts add up to it."""
-    hours = [0] * HOURS
-    for part in priced:
-        piece = part.slice
-        length = piece.to_at - piece.from_at
-        at, given_wh = piece.from_at, 0
-        while at < piece.to_at:
-            local = at.astimezone(CIVIL)
-            end_at = min(piece.to_at, local.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
-            reached_wh = piece.energy_wh * ((end_at - piece.from_at) // timedelta(microseconds=1))
-            reached_wh //= length // timedelta(microseconds=1)
-            hours[local.hour] += reached_wh - given_wh
-            at, given_wh = end_at, reached_wh
-    return hours
-
-
-def _add_to_month(row: UsageDay) -> None:
-    period_wh: dict[str, int] = {}
-    for line in row.lines:
-        period_wh[line["period"]] = period_wh.get(line["period"], 0) + line["energy_wh"]
-    sums: list[int | str] = [row.energy_wh, row.cost_nano, row.fee_nano, json.dumps(period_wh)]
-    with connection.cursor() as cursor:
-        cursor.execute(_MONTH, [row.draw_id, row.usage_date.replace(day=1), row.property_id, row.purse_id, *sums])
-
-
-def _compare(draw: Draw, engine_nano: int, now: datetime) -> None:
-    """SQL and the engine price the same energy: a difference is ours to look at, and money follows the engine."""
-    if draw.total_nano == engine_nano:
-        return
-    log.error("draw %s: accrued %s nano-fen, the engine says %s", draw.pk, draw.total_nano, engine_nano)
-    worklist.raise_item(
-        key=f"{DIFFERS}:{draw.pk}",
-        kind=DIFFERS,
-        property_id=draw.property_id,
-        detail={"draw": draw.pk, "accrued_nano": draw.total_nano, "engine_nano": engine_nano},
-        trace="",
-        now=now,
-    )

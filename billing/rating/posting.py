@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
 from django.db.models import Sum
 
@@ -18,21 +19,27 @@ from billing.models import Draw, Purse, Transfer
 from billing.tariff.civil import instant
 from billing.tariff.units import to_fen
 
+# Kinds of entries.
+USED: Final = "usage"
+CORRECTED: Final = "usage_corrected"
+PRICE: Final = "price_adjustment"
+
 
 @dataclass(frozen=True, slots=True)
 class DayMoney:
     """What a closed day adds to its draw's running totals, in nano-fen; less than nothing where a revision gives back.
 
-    `fee_nano` is not in `cost_nano`. `revision` counts from 1.
+    `fee_nano` is not in `cost_nano`. `revision` counts from 1; `kind` is the entry's.
     """
 
     usage_date: date
     revision: int
     cost_nano: int
     fee_nano: int
+    kind: str = USED
 
 
-def post_days(*, draw: Draw, days: Sequence[DayMoney], fee_before_nano: int, reason: str, now: datetime) -> int:
+def post_days(*, draw: Draw, days: Sequence[DayMoney], fee_before_nano: int, now: datetime) -> int:
     """Posts days of a draw, in order; fen taken from the purse, negative when more was given back.
 
     `fee_before_nano`: the fees of all its days so far. The caller holds purse and draw; `closed_nano` and `posted_fen`
@@ -48,7 +55,7 @@ def post_days(*, draw: Draw, days: Sequence[DayMoney], fee_before_nano: int, rea
         if draw.counted_by == Draw.Counter.SERVER:
             amount_fen = to_fen(draw.closed_nano) - draw.posted_fen
             lines = [*_lines(draw, day, amount_fen), *_fee(draw, fee_fen)]
-            _post(draw, day, lines, reason, now)
+            _post(draw, day, lines, now)
             draw.posted_fen = to_fen(draw.closed_nano)
     draw.save(update_fields=["closed_nano", "posted_fen"])
     return draw.posted_fen - before_fen
@@ -58,18 +65,18 @@ def key(draw_id: int, usage_date: date, revision: int) -> str:
     return f"usage:{draw_id}:{usage_date.isoformat()}:{revision}"
 
 
-def _post(draw: Draw, day: DayMoney, lines: list[Line], reason: str, now: datetime) -> None:
+def _post(draw: Draw, day: DayMoney, lines: list[Line], now: datetime) -> None:
     if not lines:
         return
     ledger.post(
         key=key(draw.pk, day.usage_date, day.revision),
-        kind="usage" if day.revision == 1 else "usage_corrected",
+        kind=day.kind,
         property_id=draw.property_id,
         lines=lines,
         happened_at=min(now, instant(day.usage_date, minute=24 * 60)) if day.revision == 1 else now,
         trace="",
         actor_id=None,
-        reason=reason,
+        reason="" if day.revision == 1 else f"{day.usage_date} · {day.revision}",
         now=now,
     )
 

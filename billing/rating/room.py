@@ -131,12 +131,13 @@ def rule_of(installation: Installation) -> Rule:
 
 def _start(room: Room, installation: Installation) -> Point:
     """A reading that was accepted for good: where the last closed day opened, else where the meter was hung."""
-    days = UsageDay.objects.filter(
-        draw__in=[draw.pk for draw in room.draws if draw.installation_id == installation.pk],
-        usage_date__lt=room.since_date,
-    )
-    day = days.order_by("-usage_date").values_list("opens_at", "opens_wh").first()
-    return Point(*day) if day else Point(installation.starts_at, installation.starts_wh)
+    theirs = {draw.pk: draw for draw in room.draws if draw.installation_id == installation.pk}
+    days = UsageDay.objects.filter(draw__in=theirs, usage_date__lt=room.since_date).order_by("-usage_date")
+    for day in days.iterator(chunk_size=32):
+        ends_at = theirs[day.draw_id].ends_at
+        if ends_at is None or instant(day.usage_date) < ends_at:  # else it was emptied: the draw ends earlier now
+            return Point(day.opens_at, day.opens_wh)
+    return Point(installation.starts_at, installation.starts_wh)
 
 
 def _points(installation: Installation, start: Point, now: datetime) -> list[Point]:

@@ -8,9 +8,7 @@ import pytest
 
 from billing import draws
 from billing.models import Backlog, Draw, Purse
-from billing.tariff.civil import civil_date
 from meters.models import Installation
-from notifications.models import WorkItem
 from tests import makers
 from tests.racing import race
 
@@ -91,20 +89,6 @@ def test_a_tenancy_that_ends_later_or_earlier_or_never_began_moves_what_is_open(
     align(room)
     assert drawn(room) == [(HUNG, HUNG + 7 * DAY, tenancy.pk), (HUNG + 7 * DAY, None, None)]
     assert Draw.objects.filter(is_current=True).count() == 1
-
-
-def test_what_would_change_who_paid_for_a_closed_day_is_put_before_a_person():
-    room = a_room()
-    tenancy = makers.a_tenancy(room=room)
-    align(room)
-    Draw.objects.update(closed_until=civil_date(HUNG + 10 * DAY))
-    tenancy.ends_at = HUNG + 5 * DAY
-    tenancy.save(update_fields=["ends_at"])
-
-    assert align(room) == 0
-
-    assert drawn(room) == [(HUNG, None, tenancy.pk)]
-    assert WorkItem.objects.get().kind == "draw_of_closed_days"
 
 
 def test_what_is_no_longer_plain_goes_the_careful_way_once():

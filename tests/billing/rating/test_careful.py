@@ -235,21 +235,6 @@ def test_a_purse_whose_usage_changed_is_looked_at():
     assert Review.objects.get().purse_id == draw.purse_id
 
 
-def test_a_closed_day_is_not_changed_behind_its_back():
-    draw = world.a_draw()
-    world.tell([(draw.meter, START + QUARTER, 100_400)])
-    rate()
-    world.a_closed_day(draw, START.date(), opens=(START, 100_000), closes=(START + 25 * HOUR, 102_000))
-    world.tell([(draw.meter, START + HOUR, 100_450)])
-
-    accrue.accrue(now=NOW)
-    Draw.objects.update(is_plain=True)
-    careful.leave(installation_ids=[draw.installation_id], from_at=START + HOUR, reason="late", now=NOW)
-
-    assert careful.work(now=NOW) == 0
-    assert "ClosedDayError" in Backlog.objects.get().error
-
-
 def test_after_a_closed_day_the_count_and_the_open_days_go_on_from_it():
     draw = world.a_draw(world.a_version(PERIODS_AND_TIERS))
     midnight = START + timedelta(days=1)

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from billing.ledger import Line, account, post, purse_account
 from billing.models import JournalEntry, Purse, Transfer
-from billing.rating.posting import DayMoney, post_days
+from billing.rating.posting import CORRECTED, DayMoney, post_days
 from tests.billing.rating import world
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def give(purse: Purse, kind: str, fen: int) -> None:
 
 def posted(draw, days, *, fee_before_nano=0) -> int:
     with transaction.atomic():
-        return post_days(draw=draw, days=days, fee_before_nano=fee_before_nano, reason="", now=world.NOW)
+        return post_days(draw=draw, days=days, fee_before_nano=fee_before_nano, now=world.NOW)
 
 
 def service_fen(property_id: int) -> int:
@@ -92,7 +92,7 @@ def test_what_a_corrected_day_gives_back_goes_to_what_was_paid_first_and_then_to
     draw.purse.refresh_from_db()
     assert (draw.purse.paid_fen, draw.purse.subsidy_fen) == (-30, 0)
 
-    assert posted(draw, [DayMoney(FIRST, 2, -50 * 10**9, 0)]) == -50
+    assert posted(draw, [DayMoney(FIRST, 2, -50 * 10**9, 0, CORRECTED)]) == -50
 
     draw.purse.refresh_from_db()
     assert (draw.purse.paid_fen, draw.purse.subsidy_fen) == (0, 20)
