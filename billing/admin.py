@@ -45,6 +45,7 @@ KINDS = {
     "counter_correction": _("correction of a counter recharge"),
     "from_suspense": _("out of suspense"),
     "onward": _("sent on to the meter"),
+    "meter_taken_out": _("taken out of a meter"),
     "recharge": _("recharge"),
     "suspense": _("into suspense"),
     "refund": _("refund"),

@@ -33,6 +33,11 @@ WORDS = {
     "failed": _("the meter tried, and could not"),
     "keep_supply": _("the meter is set to keep the supply on"),
     "meter_taken_down": _("the meter hangs there no more"),
+    # ---- the balance of a meter with money of its own ----
+    "opening_unknown": _("it had money in it when it was first read"),
+    "balance_rose": _("its balance rose without a purchase"),
+    "purchase_unknown": _("it had a purchase that is not ours"),
+    "count_went_back": _("its purchase count went back"),
     # ---- a payment in suspense ----
     "unknown_order": _("no such order"),
     "wrong_amount": _("other amount than ordered"),

@@ -14,6 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         from billing import changes, holds, prepaid, rating, supply
+        from billing.mirror import sweep as mirror_sweep
         from billing.rating import disputing
         from payments import chase, evidence, inbox, keyring, shipping
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
                 supply.recheck: 10,
                 changes.catch_up: 15,
                 rating.work: 15,  # the gateway does it at once; this is the net
+                mirror_sweep.work: 60,
                 disputing.follow: 300,
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
