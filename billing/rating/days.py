@@ -35,13 +35,13 @@ MICROSECOND: Final = timedelta(microseconds=1)
 # was not read yet, a backlog, a dispute.
 _DUE = """
 with due as (
-    select d.id, d.room_id, d.installation_id, d.closed_until,
+    select d.id, d.room_id, d.installation_id, d.closed_until, d.counted_by,
            (d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai' as until_at
       from billing_draw d
      where d.is_current and d.closed_until < %(today)s
        and d.last_at >= (d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai'
     union all
-    select d.id, d.room_id, d.installation_id, d.closed_until,
+    select d.id, d.room_id, d.installation_id, d.closed_until, d.counted_by,
            least((d.closed_until + 1)::timestamp at time zone 'Asia/Shanghai', d.ends_at)
       from billing_draw d
      where d.ends_at is not null and (d.closed_until::timestamp at time zone 'Asia/Shanghai') < d.ends_at
@@ -55,7 +55,8 @@ select due.room_id
    and not exists (select from billing_backlog b
                     where b.installation_id = due.installation_id and b.from_at < due.until_at)
    and not exists (select from billing_dispute s
-                    where s.draw_id = due.id and s.state = 'open' and s.from_date <= due.closed_until)
+                    where s.draw_id = due.id and s.state = 'open' and s.from_date <= due.closed_until
+                      and due.counted_by = 'server')
  group by due.room_id
  order by min(due.closed_until), due.room_id
  limit %(limit)s

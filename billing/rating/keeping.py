@@ -44,8 +44,8 @@ values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
 on conflict (draw_id, month_date) do update
    set days = m.days + excluded.days, energy_wh = m.energy_wh + excluded.energy_wh,
        cost_nano = m.cost_nano + excluded.cost_nano, fee_nano = m.fee_nano + excluded.fee_nano,
-       period_wh = (select jsonb_object_agg(k, coalesce((m.period_wh ->> k)::bigint, 0)
-                                               + coalesce((excluded.period_wh ->> k)::bigint, 0))
+       period_wh = (select coalesce(jsonb_object_agg(k, coalesce((m.period_wh ->> k)::bigint, 0)
+                                                        + coalesce((excluded.period_wh ->> k)::bigint, 0)), '{}')
                       from jsonb_object_keys(m.period_wh || excluded.period_wh) k)
 """
 

@@ -69,6 +69,14 @@ def test_closing_again_does_nothing_and_the_next_day_goes_on_from_there():
     assert UsageMonth.objects.get().days == 2
 
 
+def test_days_without_energy_are_days_too():
+    draw = a_home()
+    use(draw, [(72, 100_000)], now=NOW + 25 * HOUR)
+
+    assert days.close(now=NOW + 25 * HOUR) == 3
+    assert (UsageMonth.objects.get().days, UsageMonth.objects.get().period_wh) == (3, {})
+
+
 def test_a_silent_meters_day_stays_open():
     use(a_home(), [(20, 102_000)])
 

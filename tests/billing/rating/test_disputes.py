@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from billing import disputes
+from billing import audit, disputes, rating
 from billing.models import Dispute, Doubt, Draw, Review, UsageDay
-from billing.rating import accrue, careful, disputing, doubts
+from billing.rating import accrue, careful, days, disputing, doubts
 from billing.rating.disputing import Claim, DisputeRefused
 from meters.models import Reading
 from notifications.models import Message, WorkItem
@@ -286,3 +286,57 @@ class TestAtOnce:
             opened.refresh_from_db()
             assert opened.state in {"withdrawn", "dismissed"}
             assert not WorkItem.objects.filter(state="open").exists()
+
+
+class TestMoney:
+    """With days that are closed and posted around it."""
+
+    def close(self, draw: Draw, hours: float) -> None:
+        now = START + hours * HOUR
+        rating.work(now=now)
+        days.close(now=now)
+        draw.refresh_from_db()
+
+    def posted(self, draw: Draw) -> list[int]:
+        return list(UsageDay.objects.filter(draw=draw).order_by("usage_date").values_list("posted_fen", flat=True))
+
+    def test_a_day_in_dispute_is_not_posted_until_it_is_decided(self, draw):
+        opened = dispute(draw)
+        use(draw, [(25, 112_000), (47, 114_000)])
+
+        self.close(draw, 49)
+
+        assert self.posted(draw) == []
+        assert draw.total_nano == 14_000 * PER_WH
+        disputing.decide(dispute_id=opened.pk, as_="dismissed", by=makers.a_user(), note="no", now=NOW)
+        self.close(draw, 49)
+        assert self.posted(draw) == [590]  # 11,800 Wh until midnight, at 50 fen
+        assert audit.audit(checks=audit.CHECKS, now=NOW).findings == ()
+
+    def test_a_day_that_was_posted_stays_so_and_is_posted_anew_when_the_tenant_is_right(self, draw):
+        use(draw, [(25, 112_000), (47, 114_000)])
+        self.close(draw, 49)
+        assert self.posted(draw) == [590]
+        opened = dispute(draw, hours=25)
+        assert opened.frozen_nano == 4_000 * PER_WH
+        assert UsageDay.objects.get().is_frozen
+        use(draw, [(18, 110_100)])  # a late reading changes the day while it is in dispute
+        self.close(draw, 49)
+        assert self.posted(draw) == [590]
+
+        disputing.decide(dispute_id=opened.pk, as_="upheld", by=makers.a_user(), note="misread", now=NOW)
+        self.close(draw, 49)
+
+        # From 110,100 at 18:00 on evenly to 114,000 at 23:00 of the next day: 6 of 29 hours.
+        assert self.posted(draw) == [(10_100 + 3_900 * 6 // 29) * 50 // 1000]
+        assert not UsageDay.objects.get().is_frozen
+        assert audit.audit(checks=audit.CHECKS, now=NOW).findings == ()
+
+    def test_a_meter_that_counts_itself_is_closed_in_spite_of_a_dispute(self, draw):
+        Draw.objects.update(counted_by="meter")
+        dispute(draw)
+        use(draw, [(25, 112_000)])
+
+        self.close(draw, 26)
+
+        assert self.posted(draw) == [0]
