@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal import api, disputes_api
+from portal import api, disputes_api, usage_api
 
 urlpatterns = [
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
+    path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),
+    path("homes/<int:home>/usage/<str:on>", usage_api.UsageDay.as_view(), name="usage_day"),
+    path("homes/<int:home>/prices", usage_api.HomePrices.as_view(), name="prices"),
     path("homes/<int:home>/disputes", disputes_api.Disputes.as_view(), name="disputes"),
     path(
         "homes/<int:home>/disputes/<int:dispute>/withdraw",

@@ -100,7 +100,7 @@ def close_room(*, room_id: int, now: datetime) -> int:
     seen = _draws(room_id)
     if not seen:
         return 0
-    found = room.rated(seen, now=now)
+    found = room.seen(seen, now=now)
     if not _is_level(found):
         return 0
     days = list(_days(found, now))

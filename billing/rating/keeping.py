@@ -77,7 +77,7 @@ class Closed:
 def keep(draw: Draw, days: Sequence[Closed], engine_nano: int, now: datetime) -> None:
     """The days, in order and without a gap, their months, their money and the draw, together."""
     known = {day.usage_date: day for day in UsageDay.objects.filter(draw=draw, usage_date__gte=draw.closed_until)}
-    rows = [_row(draw, day, known.get(day.usage_date)) for day in days]
+    rows = [as_row(draw, day, known.get(day.usage_date)) for day in days]
     closed_nano = draw.closed_nano + sum(_nano(row) for row in rows)
     changed = [row for row in rows if _differs(row, known.get(row.usage_date))]
     _post(draw, changed, known, now)
@@ -108,7 +108,8 @@ def _post(draw: Draw, changed: Iterable[UsageDay], known: Mapping[date, UsageDay
         fees_nano += fee_nano
 
 
-def _row(draw: Draw, day: Closed, known: UsageDay | None) -> UsageDay:
+def as_row(draw: Draw, day: Closed, known: UsageDay | None = None) -> UsageDay:
+    """The day as it would be kept, not saved. `known`: as it is kept now."""
     row = UsageDay(
         draw_id=draw.pk,
         usage_date=day.usage_date,

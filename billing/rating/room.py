@@ -7,7 +7,7 @@ it does not matter in which order, how often or how late the readings came.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -38,6 +38,7 @@ class Hanging:
     """An installation of the room: its chain, the versions that hold for it, whether a reading waits for a person."""
 
     installation: Installation
+    start: Point
     folded: Folded
     terms: tuple[Term, ...]
     in_doubt: bool
@@ -77,10 +78,21 @@ class Rated:
 
 
 def rated(draws: Sequence[Draw], *, now: datetime) -> Rated:
-    """Folds and prices the open days of a room's draws, which the caller holds. Doubts are written down.
+    """Folds and prices the open days of a room's draws, which the caller holds, and writes doubts down.
 
     Raises NoTariffError, and what the tariff engine raises for a version that it cannot read.
     """
+    found = seen(draws, now=now)
+    return replace(found, hanging=tuple(_with_doubts_written(one, now) for one in found.hanging))
+
+
+def _with_doubts_written(one: Hanging, now: datetime) -> Hanging:
+    written = doubts.found(installation=one.installation, after_at=one.start.at, doubts=one.folded.doubts, now=now)
+    return replace(one, in_doubt=written)
+
+
+def seen(draws: Sequence[Draw], *, now: datetime) -> Rated:
+    """As rated, and nothing is held or written: for those who only look."""
     room = _room(draws)
     hanging = tuple(_hanging(room, now))
     counts = Counts(before=lambda used, from_date: _before(room, used, from_date))
@@ -120,8 +132,8 @@ def _hanging(room: Room, now: datetime) -> Iterator[Hanging]:
             rulings=doubts.rulings(installation.pk),
             rule=rule_of(installation),
         )
-        in_doubt = doubts.found(installation=installation, after_at=start.at, doubts=folded.doubts, now=now)
-        yield Hanging(installation, folded, _terms(room, start, folded, in_force[installation.pk]), in_doubt)
+        in_doubt = any(one.is_open for one in folded.doubts)
+        yield Hanging(installation, start, folded, _terms(room, start, folded, in_force[installation.pk]), in_doubt)
 
 
 def rule_of(installation: Installation) -> Rule:

@@ -1,0 +1,287 @@
+"""A tenant's usage: sums over time, a day explained to the last line, and what power costs today."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import scope
+from accounts.models import AccessToken, Tenancy
+from billing import money
+from billing.tariff import units
+from billing.tariff.civil import civil_date
+from billing.tariff_words import PERIODS
+from portal import usage
+from portal.prices import Prices, Slot, prices_of
+from portal.usage import AT_MOST, Line, Metered, Sum
+
+MONTH_AGO = timedelta(days=30)
+KWH = "kilowatt-hours with three decimals"
+YUAN = "yuan with two decimals"
+PRICE = "yuan per kWh, exact"
+
+
+def kwh(energy_wh: int) -> str:
+    whole, rest = divmod(energy_wh, 1000)
+    return f"{whole}.{rest:03d}"
+
+
+def yuan(nano_fen: int) -> str:
+    return money.to_yuan(units.to_fen(nano_fen))
+
+
+class UsageRequest(serializers.Serializer[Any]):
+    """The query of sums."""
+
+    by = serializers.ChoiceField(choices=list(AT_MOST), default="day")
+    to = serializers.DateField(required=False, help_text="the last day; today where it is not given")
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        since = serializers.DateField(
+            required=False, help_text="the first day; 30 days before the last where not given"
+        )
+        return super().get_fields() | {"from": since}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        to_date: date = attrs.get("to") or civil_date(timezone.now())
+        from_date: date = attrs.get("from") or to_date - (timedelta() if attrs["by"] == "hour" else MONTH_AGO)
+        if from_date > to_date:
+            raise serializers.ValidationError({"from": _("The first day lies after the last.")})
+        if (to_date - from_date).days >= AT_MOST[attrs["by"]]:
+            message = _("At most %(days)s days at once.") % {"days": AT_MOST[attrs["by"]]}
+            raise serializers.ValidationError({"from": message})
+        return {"by": attrs["by"], "from_date": from_date, "to_date": to_date}
+
+
+class PeriodAnswer(serializers.Serializer[Any]):
+    period = serializers.CharField(help_text="sharp, peak, flat, valley, deep_valley")
+    name = serializers.CharField()
+    energy_kwh = serializers.CharField(help_text=KWH)
+
+
+class SumAnswer(serializers.Serializer[Any]):
+    from_at = serializers.DateTimeField()
+    to_at = serializers.DateTimeField()
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee; null by the hour")
+    periods = serializers.SerializerMethodField()
+    is_final = serializers.BooleanField(help_text="all of it is settled")
+
+    def get_energy_kwh(self, one: Sum) -> str:
+        return kwh(one.energy_wh)
+
+    def get_amount(self, one: Sum) -> str | None:
+        return None if one.cost_nano is None else yuan(one.cost_nano)
+
+    @extend_schema_field(PeriodAnswer(many=True))
+    def get_periods(self, one: Sum) -> list[dict[str, Any]]:
+        known = [(period, name) for period, name in PERIODS.items() if one.period_wh.get(period)]
+        return [
+            {"period": period, "name": str(name), "energy_kwh": kwh(one.period_wh[period])} for period, name in known
+        ]
+
+
+class UsageAnswer(serializers.Serializer[Any]):
+    by = serializers.ChoiceField(choices=list(AT_MOST))
+    usage = SumAnswer(many=True)
+
+
+class TariffAnswer(serializers.Serializer[Any]):
+    name = serializers.CharField(source="tariff.name")
+    version = serializers.IntegerField(source="number")
+    starts = serializers.DateField(source="starts_date")
+    is_provisional = serializers.BooleanField(help_text="a final price follows, and what was charged is adjusted then")
+
+
+class LineAnswer(serializers.Serializer[Any]):
+    period = serializers.CharField()
+    name = serializers.SerializerMethodField(help_text="of the period, in the reader's language")
+    tier = serializers.IntegerField(help_text="from 1 on")
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    price = serializers.SerializerMethodField(help_text=PRICE)
+    service_fee = serializers.SerializerMethodField(help_text=PRICE)
+    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, for the energy")
+    service_amount = serializers.SerializerMethodField(help_text=f"{YUAN}, for the service fee")
+    tariff = TariffAnswer(source="version")
+
+    def get_name(self, line: Line) -> str:
+        return str(PERIODS[line.period])  # type: ignore[index]  # the engine wrote it
+
+    def get_energy_kwh(self, line: Line) -> str:
+        return kwh(line.energy_wh)
+
+    def get_price(self, line: Line) -> str:
+        return units.yuan(line.price)
+
+    def get_service_fee(self, line: Line) -> str:
+        return units.yuan(line.fee)
+
+    def get_amount(self, line: Line) -> str:
+        return money.to_yuan(units.shown_apart(energy_nano_fen=line.cost_nano, fee_nano_fen=line.fee_nano)[0])
+
+    def get_service_amount(self, line: Line) -> str:
+        return yuan(line.fee_nano)
+
+
+class RegisterAnswer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    import_kwh = serializers.CharField(help_text=KWH)
+
+
+class RevisionAnswer(serializers.Serializer[Any]):
+    revision = serializers.IntegerField(help_text="which one was replaced")
+    replaced_at = serializers.DateTimeField()
+    reason = serializers.CharField(help_text="usage_corrected or price_adjustment")
+    energy_kwh = serializers.SerializerMethodField(help_text="what it was before")
+    amount = serializers.SerializerMethodField(help_text="what it was before")
+
+    def get_energy_kwh(self, one: Any) -> str:
+        return kwh(one.was["energy_wh"])
+
+    def get_amount(self, one: Any) -> str:
+        return yuan(one.was["cost_nano"] + one.was["fee_nano"])
+
+
+class MeteredAnswer(serializers.Serializer[Any]):
+    meter = serializers.CharField(source="day.draw.meter.serial")
+    opens = serializers.SerializerMethodField(help_text="the reading at or before the day's beginning")
+    closes = serializers.SerializerMethodField(help_text="the reading at or after its end, or the newest")
+    ratio = serializers.IntegerField(source="day.draw.ct_ratio", help_text="of the current transformer, 1 without one")
+    energy_kwh = serializers.SerializerMethodField(help_text=f"{KWH}, of this day: midnights are cut by time")
+    hours_kwh = serializers.SerializerMethodField(help_text="by hour of the day, 24 of them")
+    lines = LineAnswer(many=True)
+    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee")
+    posted = serializers.SerializerMethodField(help_text=f"{YUAN}, what was taken from the purse for it so far")
+    is_final = serializers.BooleanField(source="is_closed")
+    is_disputed = serializers.BooleanField()
+    revisions = RevisionAnswer(many=True)
+
+    @extend_schema_field(RegisterAnswer)
+    def get_opens(self, part: Metered) -> dict[str, Any]:
+        return dict(RegisterAnswer({"at": part.day.opens_at, "import_kwh": kwh(part.day.opens_wh)}).data)
+
+    @extend_schema_field(RegisterAnswer)
+    def get_closes(self, part: Metered) -> dict[str, Any]:
+        return dict(RegisterAnswer({"at": part.day.closes_at, "import_kwh": kwh(part.day.closes_wh)}).data)
+
+    def get_energy_kwh(self, part: Metered) -> str:
+        return kwh(part.day.energy_wh)
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_hours_kwh(self, part: Metered) -> list[str]:
+        return [kwh(wh) for wh in part.day.slot_wh]
+
+    def get_amount(self, part: Metered) -> str:
+        return yuan(part.nano)
+
+    def get_posted(self, part: Metered) -> str:
+        return money.to_yuan(part.day.posted_fen)
+
+
+class DayAnswer(serializers.Serializer[Any]):
+    date = serializers.DateField(source="usage_date")
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee")
+    is_final = serializers.BooleanField(source="is_closed")
+    is_priced = serializers.BooleanField(help_text="false: no price is known yet for what is open")
+    meters = MeteredAnswer(many=True)
+
+    def get_energy_kwh(self, one: usage.DayExplained) -> str:
+        return kwh(one.energy_wh)
+
+    def get_amount(self, one: usage.DayExplained) -> str:
+        return yuan(one.nano)
+
+
+class SlotAnswer(serializers.Serializer[Any]):
+    from_at = serializers.DateTimeField()
+    to_at = serializers.DateTimeField()
+    period = serializers.CharField()
+    name = serializers.SerializerMethodField()
+    prices = serializers.SerializerMethodField(help_text=f"{PRICE}, by tier")
+    limits_kwh = serializers.SerializerMethodField(help_text="upper limits of the tiers but the last")
+    service_fee = serializers.SerializerMethodField(help_text=PRICE)
+
+    def get_name(self, slot: Slot) -> str:
+        return str(PERIODS[slot.period])  # type: ignore[index]  # the engine wrote it
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_prices(self, slot: Slot) -> list[str]:
+        return [units.yuan(price) for price in slot.prices]
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_limits_kwh(self, slot: Slot) -> list[str]:
+        return [units.kwh(limit) for limit in slot.limits_wh]
+
+    def get_service_fee(self, slot: Slot) -> str:
+        return units.yuan(slot.fee)
+
+
+class MeterPricesAnswer(serializers.Serializer[Any]):
+    meter = serializers.CharField(source="serial")
+    tariff = TariffAnswer(source="version", allow_null=True)
+    today = SlotAnswer(source="slots", many=True)
+    coming = TariffAnswer(allow_null=True, help_text="the next version that is published")
+    supply = serializers.SerializerMethodField(help_text=f"{PRICE}, what the property itself pays, by period or `all`")
+
+    @extend_schema_field(serializers.DictField(child=serializers.CharField(), allow_null=True))
+    def get_supply(self, one: Prices) -> dict[str, str] | None:
+        return {name: units.yuan(price) for name, price in one.supply.prices.items()} if one.supply else None
+
+
+class PricesAnswer(serializers.Serializer[Any]):
+    meters = MeterPricesAnswer(many=True)
+
+
+class Usage(APIView):
+    @extend_schema(
+        operation_id="usage_list", summary="Sum up what was used", parameters=[UsageRequest], responses=UsageAnswer
+    )
+    def get(self, request: Request, home: int) -> Response:
+        """What the home used by hour, day, month or year, oldest first, since they moved in; parts without a reading
+        are left out. What is not final may still change by what meters tell late."""
+        form = UsageRequest(data=request.query_params)
+        form.is_valid(raise_exception=True)
+        tenancy = own_home(request, home)
+        found = usage.sums(tenancy=tenancy, now=timezone.now(), **form.validated_data)
+        return Response(UsageAnswer({"by": form.validated_data["by"], "usage": found}).data)
+
+
+class UsageDay(APIView):
+    @extend_schema(operation_id="usage_retrieve", summary="Explain a day", responses=DayAnswer)
+    def get(self, request: Request, home: int, on: str) -> Response:
+        """A day line by line: registers from-to, energy by period and tier, price, tariff version, amount, and what it
+        was before it was corrected."""
+        tenancy = own_home(request, home)
+        try:
+            usage_date = date.fromisoformat(on)
+        except ValueError as error:
+            raise ValidationError({"date": _("Write the date as 2026-11-23.")}) from error
+        return Response(DayAnswer(usage.day(tenancy=tenancy, on=usage_date, now=timezone.now())).data)
+
+
+class HomePrices(APIView):
+    @extend_schema(operation_id="prices_retrieve", summary="See what power costs today", responses=PricesAnswer)
+    def get(self, request: Request, home: int) -> Response:
+        """Today's prices of each meter by time and tier, the tariff, the one that comes next, and what the property
+        itself pays."""
+        found = prices_of(tenancy=own_home(request, home), now=timezone.now())
+        return Response(PricesAnswer({"meters": found}).data)
+
+
+def own_home(request: Request, home: int) -> Tenancy:
+    """The caller's own home; for everybody else it does not exist."""
+    assert isinstance(request.auth, AccessToken)  # noqa: S101 (tells the type; the authenticator makes nothing else)
+    tenancy = scope.homes_of(request.auth.user, timezone.now()).filter(pk=home).first()
+    if tenancy is None:
+        raise NotFound
+    return tenancy
