@@ -22,6 +22,7 @@ from accounts.window import AskingAdmin, ScopedAdmin
 from billing import holds
 from billing.disputes_admin import DisputeAdmin
 from billing.hanging_admin import InstallationAdmin
+from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
 from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
@@ -31,6 +32,8 @@ __all__ = [
     "DisputeAdmin",
     "HouseholdAdmin",
     "InstallationAdmin",
+    "MeterMoneyAdmin",
+    "MirroredDayAdmin",
     "SpecialDayAdmin",
     "SupplyPriceAdmin",
     "TariffAdmin",

@@ -15,7 +15,17 @@ from django.utils import timezone
 from accounts import invitations
 from accounts.models import Building, Property, Room, StaffRole, User
 from billing import draws, holds, prepaid
-from billing.models import CutHold, Dispute, Draw, Household, JournalEntry, LedgerAccount, SpecialDay
+from billing.models import (
+    CutHold,
+    Dispute,
+    Draw,
+    Household,
+    JournalEntry,
+    LedgerAccount,
+    MeterMoney,
+    MirroredDay,
+    SpecialDay,
+)
 from meters.models import Command, Installation, Level, MeterEvent, TopUp
 from notifications import outbox, worklist
 from notifications.models import Message, WorkItem
@@ -142,6 +152,27 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
             reason=f"dispute at {name}",
             opened_at=now,
             opened_by=tenant,
+        ),
+        MirroredDay.objects.create(
+            property=place,
+            installation=draw.installation,
+            draw=draw,
+            usage_date=now.date(),
+            used_fen=5,
+            charged_fen=5,
+            ours_nano=5_000_000_000,
+            mirrored_at=now,
+        ),
+        MeterMoney.objects.create(
+            key=f"x{place.pk}",
+            kind="elsewhere",
+            property=place,
+            installation=draw.installation,
+            amount_fen=5,
+            happened_at=now,
+            entered_at=now,
+            entered_by=clerk,
+            reason=f"a bank near {name}",
         ),
         CutHold.objects.create(purse=purse, key=f"c{place.pk}", reason="x", expires_at=now + timedelta(hours=1)),
         *(merchant, MerchantProperty.objects.get(merchant=merchant), attempt, attempt.order, payment, receipt),
