@@ -57,6 +57,7 @@ KINDS = {
     "usage": _("electricity used in a day"),
     "usage_corrected": _("correction of a day's electricity"),
     "price_adjustment": _("a day's electricity at its final price"),
+    "room_change": _("moved along into another room"),
 }
 
 

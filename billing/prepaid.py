@@ -175,6 +175,13 @@ def send_on(*, key: str, purse_id: int, meter_id: int, trace: str, now: datetime
     return line.amount_fen
 
 
+def call_back(*, purse_id: int, now: datetime) -> int:
+    """Calls back what is on its way into a meter and was not sent yet; how much. The caller decides supply after."""
+    with transaction.atomic():
+        purse = supply.locked(purse_id)
+        return sum(top_up.amount_fen for top_up in _call_back(purse, purse.in_transit_fen, now))
+
+
 def _call_back(purse: Purse, amount_fen: int, now: datetime) -> list[TopUp]:
     """Cancels top-ups that have not been sent, newest first, until they cover the amount. The purse is held."""
     if purse.tenancy_id is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from billing import ledger, prepaid
+from billing import audit, ledger, mirror_audit, prepaid, usage_audit
 from billing.ledger import Line
 from billing.models import LedgerAccount, Purse, Transfer
 from billing.prepaid import Source
@@ -73,3 +73,14 @@ def set_available(purse: Purse, fen: int) -> None:
     paid = ledger.purse_account("paid", purse.pk)
     line = Line(bank(), paid, fen) if fen > 0 else Line(paid, bank(), -fen)
     write(f"set:{purse.pk}:{fen}", [line])
+
+
+def all_adds_up() -> None:
+    """What every audit says of money and usage; what meters were told is another matter."""
+    checks = (
+        *(check for check in audit.CHECKS if check is not audit.wishes),
+        *usage_audit.CHECKS,
+        *mirror_audit.CHECKS,
+    )
+    found = [str(finding) for check in checks for finding in check(NOW)]
+    assert not found, found

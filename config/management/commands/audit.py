@@ -13,10 +13,15 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from billing import audit as billing_audit
-from billing import mirror_audit
+from billing import mirror_audit, usage_audit
 from payments import audit as payments_audit
 
-CHECKS: tuple[billing_audit.Check, ...] = (*billing_audit.CHECKS, *mirror_audit.CHECKS, *payments_audit.CHECKS)
+CHECKS: tuple[billing_audit.Check, ...] = (
+    *billing_audit.CHECKS,
+    *usage_audit.CHECKS,
+    *mirror_audit.CHECKS,
+    *payments_audit.CHECKS,
+)
 
 
 class Command(BaseCommand):

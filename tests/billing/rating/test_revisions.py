@@ -26,6 +26,7 @@ from billing.rating import accrue, careful, days, doubts
 from meters.models import Batch
 from notifications.models import WorkItem
 from tests import makers
+from tests.billing.books import all_adds_up
 from tests.billing.rating import world
 from tests.billing.rating.test_order_of_arrival import a_history
 from tests.billing.rating.world import HOUR, NOW, PERIODS_AND_TIERS, START
@@ -61,6 +62,7 @@ def kept(draw: Draw) -> list[tuple[date, int, int, int]]:
 
 def books_agree(draw: Draw) -> None:
     """Days, months, draw, entries and purse say the same of the money."""
+    all_adds_up()
     draw.refresh_from_db()
     rows = list(UsageDay.objects.filter(draw=draw, usage_date__lt=draw.closed_until))
     assert draw.closed_nano == sum(row.cost_nano + row.fee_nano for row in rows)
