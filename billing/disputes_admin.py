@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 from django import forms
@@ -19,6 +20,7 @@ from billing.disputes import UNTIL_READ
 from billing.models import Dispute
 from billing.rating import disputing
 from billing.tariff import units
+from meters.models import Reading
 
 
 class DecisionForm(ReasonForm):
@@ -30,7 +32,7 @@ class DecisionForm(ReasonForm):
             (Dispute.State.UPHELD, _("The tenant is right: the reading does not count")),
             (Dispute.State.DISMISSED, _("The reading is right: it is charged")),
         ],
-        widget=forms.RadioSelect,
+        widget=forms.RadioSelect(attrs={"class": "radiolist"}),
     )
     right_kwh = forms.DecimalField(
         label=_("What the register showed in truth, kWh"),
@@ -82,14 +84,23 @@ def meter(dispute: Dispute) -> str:
 
 
 def _facts(dispute: Dispute) -> Facts:
+    """What it is about, with the registers around it."""
+    readings = Reading.objects.filter(meter=dispute.draw.meter_id)
+    before = readings.filter(read_at__lt=dispute.read_at).order_by("-read_at").first()
+    after = readings.filter(read_at__gt=dispute.read_at).order_by("read_at").first()
     return [
         (_("home"), dispute.tenancy),
         (_("meter"), meter(dispute)),
-        (_("read at"), timezone.localtime(dispute.read_at).strftime("%Y-%m-%d %H:%M:%S")),
-        (_("register"), register(dispute)),
+        (_("reading before"), _read(before.read_at, before.import_wh) if before else ""),
+        (_("disputed reading"), _read(dispute.read_at, dispute.import_wh)),
+        (_("reading after"), _read(after.read_at, after.import_wh) if after else ""),
         (_("disputed amount"), frozen(dispute)),
         (_("the tenant says"), dispute.reason),
     ]
+
+
+def _read(at: datetime, import_wh: int) -> str:
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S} · {units.kwh(import_wh)} kWh"
 
 
 @admin.register(Dispute)

@@ -118,7 +118,7 @@ class ExplanationForm(DeskForm):
             (Kind.TAKEN_OUT, _("Money was taken out of the meter, and is the tenant's again")),
             (Kind.ACCEPTED, _("The meter is right: what it gave back belongs to the tenant")),
         ],
-        widget=forms.RadioSelect,
+        widget=forms.RadioSelect(attrs={"class": "radiolist"}),
     )
     amount = forms.CharField(
         label=_("Amount, yuan"), max_length=16, required=False, help_text=_("Blank where the meter is right.")

@@ -161,6 +161,9 @@ class MeteredAnswer(serializers.Serializer[Any]):
     lines = LineAnswer(many=True)
     amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee")
     posted = serializers.SerializerMethodField(help_text=f"{YUAN}, what was taken from the purse for it so far")
+    taken_by_meter = serializers.SerializerMethodField(
+        help_text=f"{YUAN}, what a meter that holds its own money took by its own prices; null elsewhere, and before"
+    )
     is_final = serializers.BooleanField(source="is_closed")
     is_disputed = serializers.BooleanField()
     revisions = RevisionAnswer(many=True)
@@ -185,6 +188,10 @@ class MeteredAnswer(serializers.Serializer[Any]):
 
     def get_posted(self, part: Metered) -> str:
         return money.to_yuan(part.day.posted_fen)
+
+    def get_taken_by_meter(self, part: Metered) -> str | None:
+        told = [note["meter_fen"] for note in part.day.notes if note.get("kind") == "meter_counts"]
+        return money.to_yuan(told[-1]) if told else None
 
 
 class DayAnswer(serializers.Serializer[Any]):

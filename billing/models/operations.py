@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.models.purses import Purse
@@ -113,4 +114,4 @@ class Dispute(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenancy} {self.read_at:%Y-%m-%d %H:%M}"
+        return f"{self.tenancy.room} {timezone.localtime(self.read_at):%Y-%m-%d %H:%M}"

@@ -40,7 +40,16 @@ def test_a_manager_sees_what_it_is_about(manager, dispute):
     assert "¥1.50" in page
     assert "from 2026-11-10 until the next reading" in page
     assert "I was away" in page
-    assert str(dispute.tenancy) in manager.get(address(Dispute, "changelist")).content.decode()
+    assert str(dispute.tenancy.room) in manager.get(address(Dispute, "changelist")).content.decode()
+
+
+def test_who_decides_sees_the_registers_around_it(manager, dispute):
+    data = {"action": "decide", "_selected_action": [dispute.pk]}
+
+    page = manager.post(address(dispute, "changelist"), data).content.decode()
+
+    assert "2026-11-10 06:00:00 · 106 kWh" in page
+    assert "2026-11-10 09:00:00 · 109 kWh" in page
 
 
 def test_a_manager_dismisses_it_and_the_reason_is_kept(manager, dispute):

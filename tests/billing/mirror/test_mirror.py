@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.models import Member
 from billing import audit, backlog, mirror_audit, rating
 from billing.mirror import drift, explained, sweep
 from billing.mirror.explained import ExplanationRefused
@@ -418,3 +419,15 @@ def test_two_who_mirror_at_once_charge_once():
     assert sum(found) == 4
     assert MirroredDay.objects.count() == JournalEntry.objects.filter(kind="usage").count() == 4
     assert summed(kind="revenue") == 400
+
+
+def test_a_tenant_is_told_what_the_meter_took_beside_our_price(box, client):
+    tenancy = box.draw.tenancy
+    Member.objects.create(tenancy=tenancy, user=makers.a_user(), role="holder", joined_at=START)
+    goes_on(box)
+    close(START + 26 * HOUR)
+
+    headers = makers.a_login(tenancy.members.get().user)
+    told = client.get(f"/api/v1/homes/{tenancy.pk}/usage/{day(0)}", headers=headers).json()
+
+    assert (told["meters"][0]["amount"], told["meters"][0]["taken_by_meter"]) == ("1.25", "1.00")
