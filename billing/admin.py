@@ -19,11 +19,12 @@ from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, instan
 from accounts.models import Property, Room
 from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yuan_column
 from accounts.window import AskingAdmin, ScopedAdmin
-from billing import holds
+from billing import holds, moves_admin
 from billing.disputes_admin import DisputeAdmin
 from billing.hanging_admin import InstallationAdmin
 from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
+from billing.moves_admin import OperationAdmin
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
 from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
 from notifications.words import in_words, words_column
@@ -34,6 +35,7 @@ __all__ = [
     "InstallationAdmin",
     "MeterMoneyAdmin",
     "MirroredDayAdmin",
+    "OperationAdmin",
     "SpecialDayAdmin",
     "SupplyPriceAdmin",
     "TariffAdmin",
@@ -96,6 +98,7 @@ def _line(transfer: Transfer) -> tuple[object, ...]:
 
 @admin.register(Purse)
 class PurseAdmin(ScopedAdmin[Purse]):
+    deeds = moves_admin.OF_HOMES
     related = ("tenancy__room__building", "property")
     columns = (
         *(available, yuan_column("paid_fen", label=_("paid money")), yuan_column("subsidy_fen", label=_("subsidy"))),

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import staff
 from accounts.panes import PropertyFilter, StandingFilter
 from accounts.window import RuledForm, ScopedAdmin
+from billing import moves_admin
 from billing.models import Purse
 from meters.models import Installation
 
@@ -39,6 +40,7 @@ class InstallationForm(RuledForm):
 @admin.register(Installation)
 class InstallationAdmin(ScopedAdmin[Installation]):
     form = InstallationForm
+    deeds = moves_admin.OF_METERS
     may_add = may_change = staff.MANAGERS
     fixed = ("room", "meter", "starts_at", "starts_wh")
     related = ("room__building", "meter", "property")

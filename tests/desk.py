@@ -24,6 +24,7 @@ from billing.models import (
     LedgerAccount,
     MeterMoney,
     MirroredDay,
+    Operation,
     SpecialDay,
 )
 from meters.models import Command, Installation, Level, MeterEvent, TopUp
@@ -152,6 +153,16 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
             reason=f"dispute at {name}",
             opened_at=now,
             opened_by=tenant,
+        ),
+        Operation.objects.create(
+            key=f"o{place.pk}",
+            kind="move_in",
+            property=place,
+            room=room,
+            happened_at=now,
+            done_at=now,
+            done_by=clerk,
+            reason=f"lease at {name}",
         ),
         MirroredDay.objects.create(
             property=place,
