@@ -251,7 +251,7 @@ def _home(purse: Purse) -> Facts:
         (_("paid money"), money.shown(purse.paid_fen)),
         (_("subsidy"), money.shown(purse.subsidy_fen)),
         (_("used and not billed yet"), money.shown(accrued_fen)),
-        (_("left"), money.shown(purse.available_fen())),
+        (_("money left"), money.shown(purse.available_fen())),
         (_("on its way to a meter"), money.shown(purse.in_transit_fen)),
     ]
 
