@@ -34,6 +34,8 @@ KINDS = {
     "dispute_overdue": _("A dispute waits for a decision, for more than two weeks"),
     "meter_balance_unexplained": _("Money in a meter that nobody here put in or took out"),
     "meter_price_differs": _("A meter charges other prices than our tariff"),
+    "outage": _("Outage: nobody is cut meanwhile"),
+    "slow_restore": _("Power takes long to come back"),
 }
 
 # What tenants are told.

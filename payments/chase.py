@@ -98,6 +98,8 @@ def follow_up(attempt: Attempt, *, now: datetime, give_up: bool = False) -> None
                 _ask(attempt, now)
         if state == CLOSED or (state != PAID and over and not _can_still_be_made(attempt, now)):
             _close(attempt, now)
+        elif attempt.last_error:
+            Attempt.objects.filter(pk=attempt.pk).update(last_error="")
     except (ProviderError, WrongReceiver) as error:
         Attempt.objects.filter(pk=attempt.pk).update(last_error=str(error)[:64])
         log.warning("asked about %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})

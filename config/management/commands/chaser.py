@@ -13,10 +13,10 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import changes, holds, prepaid, rating, supply
+        from billing import changes, holds, interruptions, outages, prepaid, rating, supply
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import disputing
-        from payments import chase, evidence, inbox, keyring, shipping
+        from payments import chase, evidence, health, inbox, keyring, shipping
 
         Rounds(
             {
@@ -28,6 +28,9 @@ class Command(BaseCommand):
                 supply.recheck: 10,
                 changes.catch_up: 15,
                 rating.work: 15,  # the gateway does it at once; this is the net
+                interruptions.sweep: 2,
+                outages.look: 30,
+                health.look: 30,
                 mirror_sweep.work: 60,
                 disputing.follow: 300,
                 keyring.refresh: 600,

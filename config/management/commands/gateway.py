@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -29,12 +30,19 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        from billing import prepaid, rating
+        from billing import interruptions, outages, prepaid, rating
         from meters.gateway import Gateway, GatewayDiedError, Hooks
 
-        def settle_what_landed(taken: Taken) -> None:
+        def follow_what_happened(taken: Taken) -> None:
             if taken.landed:
                 prepaid.settle(now=timezone.now())
+            if moved := [meter_id for meter_id, kind in taken.agreed if kind == "relay"]:
+                interruptions.follow(meter_ids=moved, now=timezone.now())
+
+        def tell_what_stands(now: datetime) -> None:
+            prepaid.settle(now=now)
+            if gateway.is_connected():
+                outages.gateway_is_connected(now=now)
 
         ensure_broker()
         gateway = Gateway(
@@ -42,9 +50,9 @@ class Command(BaseCommand):
             name=options["name"],
             listen_url=settings.DATABASE_LISTEN_URL or settings.DATABASE_URL,
             hooks=Hooks(
-                after_intake=settle_what_landed,
+                after_intake=follow_what_happened,
                 rate=lambda now: rating.work(now=now),
-                regularly=lambda now: prepaid.settle(now=now),
+                regularly=tell_what_stands,
             ),
             ca_file=settings.MQTT_CA_FILE,
             shares=options["share"],

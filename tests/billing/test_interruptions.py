@@ -1,0 +1,136 @@
+"""Power that was switched off is followed to the light, with a clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing import interruptions
+from billing.models import Interruption
+from meters.models import Level
+from notifications.models import WorkItem
+from tests import makers
+from tests.racing import race
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def level() -> Level:
+    room = makers.a_room()
+    makers.a_purse(tenancy=makers.a_tenancy(room=room))
+    meter = makers.a_meter(room=room)
+    return Level.objects.create(
+        meter=meter, kind="relay", wanted="open", reason="spent", wanted_at=NOW, next_try_at=NOW, reported="closed"
+    )
+
+
+def want(level: Level, wanted: str, at: datetime) -> None:
+    Level.objects.filter(pk=level.pk).update(wanted=wanted, wanted_at=at, agreed_at=None)
+
+
+def agree(level: Level, at: datetime) -> None:
+    level.refresh_from_db()
+    Level.objects.filter(pk=level.pk).update(reported=level.wanted, agreed_at=at)
+
+
+def row() -> Interruption:
+    return Interruption.objects.get()
+
+
+def test_from_the_order_to_the_light_with_its_seconds(level):
+    interruptions.sweep(now=NOW)
+    assert (row().state, row().cause, row().purse_id is not None) == ("ordered", "spent", True)
+    agree(level, NOW + 2 * SECOND)
+    interruptions.sweep(now=NOW + 3 * SECOND)
+    assert (row().state, row().off_at) == ("off", NOW + 2 * SECOND)
+    paid_at = NOW + 600 * SECOND
+    want(level, "closed", paid_at)
+    interruptions.sweep(now=paid_at + SECOND)
+    assert (row().state, row().restore_ordered_at) == ("restoring", paid_at)
+    agree(level, paid_at + 4 * SECOND)
+
+    interruptions.follow(meter_ids=[level.meter_id], now=paid_at + 5 * SECOND)
+
+    assert (row().state, row().on_at, row().seconds) == ("over", paid_at + 4 * SECOND, 4.0)
+    clock = interruptions.clock(property_id=row().property_id, from_at=NOW, to_at=NOW + timedelta(days=1))
+    assert (clock.times, clock.median_s, clock.p99_s) == (1, 4.0, 4.0)
+
+
+def test_all_of_it_between_two_sweeps_is_told_by_one(level):
+    interruptions.sweep(now=NOW)
+    agree(level, NOW + SECOND)
+    interruptions.sweep(now=NOW + SECOND)
+    want(level, "closed", NOW + 2 * SECOND)
+    agree(level, NOW + 3 * SECOND)
+
+    assert interruptions.sweep(now=NOW + 4 * SECOND) == 1
+
+    assert (row().state, row().seconds) == ("over", 1.0)
+
+
+def test_paid_before_it_went_off_is_none(level):
+    interruptions.sweep(now=NOW)
+    want(level, "closed", NOW + SECOND)
+    interruptions.sweep(now=NOW + SECOND)
+    assert row().state == "ordered"
+    agree(level, NOW + 2 * SECOND)
+
+    interruptions.sweep(now=NOW + 2 * SECOND)
+
+    assert (row().state, row().seconds) == ("void", None)
+
+
+def test_cut_again_before_the_light_came_goes_on(level):
+    interruptions.sweep(now=NOW)
+    agree(level, NOW + SECOND)
+    interruptions.sweep(now=NOW + SECOND)
+    want(level, "closed", NOW + 2 * SECOND)
+    interruptions.sweep(now=NOW + 2 * SECOND)
+    want(level, "open", NOW + 3 * SECOND)
+
+    interruptions.sweep(now=NOW + 3 * SECOND)
+
+    assert (row().state, row().restore_ordered_at, row().off_at) == ("off", None, NOW + SECOND)
+
+
+def test_what_takes_long_is_listed_until_the_light_is_there(level):
+    interruptions.sweep(now=NOW)
+    agree(level, NOW)
+    interruptions.sweep(now=NOW)
+    want(level, "closed", NOW)
+    interruptions.sweep(now=NOW + 61 * SECOND)
+    interruptions.sweep(now=NOW + 62 * SECOND)
+    item = WorkItem.objects.get()
+    assert (item.kind, item.state) == ("slow_restore", "open")
+    agree(level, NOW + 70 * SECOND)
+
+    interruptions.sweep(now=NOW + 71 * SECOND)
+
+    item.refresh_from_db()
+    assert (item.state != "open", item.resolution) == (True, "70 s")
+
+
+def test_a_relay_that_is_on_is_no_interruption(level):
+    want(level, "closed", NOW)
+    assert interruptions.sweep(now=NOW) == 0
+    assert not Interruption.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_who_follow_it_at_once_write_it_once(level):
+    race(
+        [lambda: interruptions.sweep(now=NOW)] * 3
+        + [lambda: interruptions.follow(meter_ids=[level.meter_id], now=NOW)] * 3
+    )
+    agree(level, NOW + SECOND)
+    race([lambda: interruptions.sweep(now=NOW + SECOND)] * 4)
+    want(level, "closed", NOW + 2 * SECOND)
+    agree(level, NOW + 5 * SECOND)
+
+    race([lambda: interruptions.sweep(now=NOW + 6 * SECOND)] * 6)
+
+    assert (row().state, row().seconds) == ("over", 3.0)
