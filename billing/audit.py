@@ -227,7 +227,9 @@ def wishes(now: datetime) -> Iterator[Finding]:
 
 _SERVED = """
 with served as (
-    select p.id as purse_id, t.room_id, m.id as meter_id, m.serial, p.paid_fen + p.subsidy_fen as available_fen
+    select p.id as purse_id, t.room_id, m.id as meter_id, m.serial, billing_available_fen(p.id) as available_fen,
+           p.restore_above_fen,
+           exists (select from billing_draw d where d.purse_id = p.id and d.total_nano <> 0) as uses
       from billing_purse p
       join accounts_tenancy t on t.id = p.tenancy_id and t.starts_at <= %s and (t.ends_at is null or t.ends_at > %s)
       join meters_installation i on i.room_id = t.room_id and i.ends_at is null
@@ -239,7 +241,7 @@ _PAID_BUT_OFF = """
 select 'meter ' || s.serial, 'purse ' || s.purse_id || ' has ' || s.available_fen || ' fen, the relay is wanted '
        || coalesce(l.wanted || ' (' || l.reason || ')', 'nowhere')
   from served s left join meters_level l on l.meter_id = s.meter_id and l.kind = 'relay'
- where s.available_fen > 0 and l.wanted is distinct from 'closed'
+ where s.available_fen > greatest(s.restore_above_fen, 0) and l.wanted is distinct from 'closed'
    and not exists (select from billing_staffhold h where h.room_id = s.room_id and h.lifted_at is null)
  order by s.meter_id
 """
@@ -247,7 +249,7 @@ _SHOWN = """
 select 'meter ' || s.serial, 'purse ' || s.purse_id || ' has ' || s.available_fen || ' fen, the meter is told '
        || l.wanted
   from served s join meters_level l on l.meter_id = s.meter_id and l.kind = 'show'
- where l.wanted <> s.available_fen::text
+ where l.wanted <> s.available_fen::text and not s.uses  -- else it shows what stood when it was decided
  order by s.meter_id
 """
 

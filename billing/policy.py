@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     CREDIT = "credit"  # there is none, and what may be used below zero is not used up
     SPARED = "spared"  # used up, and it may not be cut now
     SPENT = "spent"  # used up, and cut
+    NONE = "none"  # nobody draws on this purse now
 
 
 class Why(StrEnum):

@@ -36,6 +36,8 @@ KINDS = {
     "meter_price_differs": _("A meter charges other prices than our tariff"),
     "outage": _("Outage: nobody is cut meanwhile"),
     "slow_restore": _("Power takes long to come back"),
+    "unreachable": _("Debt, and nobody knows that the notice arrived"),
+    "review_failed": _("Supply of a home cannot be decided"),
 }
 
 # What tenants are told.
@@ -43,4 +45,8 @@ MESSAGES = {
     "recharge_received": _("Recharge received"),
     "refund_done": _("Refund done"),
     "dispute_decided": _("Dispute decided"),
+    "low_balance": _("Balance is low"),
+    "balance_used_up": _("Balance is used up"),
+    "balance_is_well": _("Balance is no longer low"),
+    "cut_notice": _("Notice of a power cut"),
 }

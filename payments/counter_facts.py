@@ -124,7 +124,7 @@ def _after_taking(home: Tenancy, amount_fen: int, chosen: Meter | None) -> Itera
     else:
         available_fen = purse.available_fen() + amount_fen
         yield gettext("The balance at the server becomes %(balance)s.") % {"balance": money.shown(available_fen)}
-        yield from _power_at(home, available_fen)
+        yield from _power_at(home, available_fen, purse.restore_above_fen)
     yield from _held_off(home.room)
 
 
@@ -154,13 +154,16 @@ def _into_meter(meter: Meter, onward_fen: int) -> Iterator[str]:
         yield gettext("The meter cannot be reached at the moment: the money goes in when it is back.")
 
 
-def _power_at(home: Tenancy, available_fen: int) -> Iterator[str]:
+def _power_at(home: Tenancy, available_fen: int, restore_above_fen: int) -> Iterator[str]:
     """What becomes of the power where the server decides about it."""
     off = [meter for meter in _hanging(home) if not meter.holds_money() and meter.relay in WITHOUT_POWER]
     if not off:
         return
-    if available_fen <= 0:
+    if available_fen <= 0 and available_fen <= restore_above_fen:
         yield gettext("That is not above zero: it does not bring the power back.")
+    elif available_fen <= restore_above_fen:
+        limit = money.shown(restore_above_fen)
+        yield gettext("The power comes back when more than %(limit)s is there.") % {"limit": limit}
     elif all(meter.is_online for meter in off):
         yield gettext("The power comes back within seconds.")
     else:
@@ -184,7 +187,7 @@ def _after_correcting(receipt: CounterReceipt) -> Iterator[str]:
         yield gettext("The next recharge pays that first, and the work list reminds of it.")
     home = receipt.purse.tenancy
     if home and receipt.purse.available_fen() - receipt.amount_fen <= 0 and not all(_holds_money(home)):
-        yield gettext("Nothing is left then: the power goes off, unless the property has recorded no basis for a cut.")
+        yield gettext("Nothing is left then: the power may be cut, as the property's rules allow it.")
 
 
 def _holds_money(home: Tenancy) -> list[bool]:

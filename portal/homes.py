@@ -38,8 +38,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Position of the relay as reported, since when (None: not known), what we want of it, and in words why it is off
-    and how it comes back (both blank when all is well)."""
+    """Position of the relay as reported, since when (None: not known), what we want of it, and in words why it is off,
+    or may soon be, and how it comes back or stays on (both blank when all is well)."""
 
     relay: str
     since: datetime | None
@@ -134,7 +134,8 @@ def _power(tenancy: Tenancy, meters: Sequence[Meter], *, now: datetime) -> Power
     relay = _worst([meter.relay or UNKNOWN for meter in meters])
     wanted = _worst([level.wanted for level in levels])
     why, how = "", ""
-    if relay != Relay.CLOSED or wanted in (Relay.OPEN, Relay.PERMITTED):
+    is_spared = any(level.reason == supply.Verdict.SPARED for level in levels)
+    if relay != Relay.CLOSED or wanted in (Relay.OPEN, Relay.PERMITTED) or is_spared:
         explanation = supply.explain(tenancy=tenancy, now=now)
         why, how = explanation.why, explanation.remedy
     return Power(relay=relay, since=_since(relay, levels, tenancy), wanted=wanted, why=why, how_to_restore=how)

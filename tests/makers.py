@@ -11,9 +11,9 @@ from django.utils import timezone
 from accounts import login
 from accounts.models import AccessToken, Building, Identity, Member, Property, Room, Tenancy, User
 from billing import tariffs
-from billing.models import Purse, SupplyPolicy, SupplyPrice, Tariff, TariffAssignment, TariffVersion
+from billing.models import Notice, Purse, SupplyPolicy, SupplyPrice, Tariff, TariffAssignment, TariffVersion
 from billing.tariff import units
-from meters.models import Installation, Meter, MeterModel
+from meters.models import Installation, Meter, MeterModel, Reading
 from payments.models import Attempt, Merchant, MerchantProperty, Order
 
 _serial = itertools.count(1)
@@ -82,9 +82,47 @@ def a_meter(
     return meter
 
 
-def a_policy(place: Property) -> SupplyPolicy:
-    return SupplyPolicy.objects.create(
-        property=place, legal_basis="lease, clause 7", notice="7 days, in writing", recorded_at=LONG_AGO
+def a_policy(place: Property, **kwargs: Any) -> SupplyPolicy:
+    recorded = {"legal_basis": "lease, clause 7", "notice": "7 days, in writing", "recorded_at": LONG_AGO}
+    return SupplyPolicy.objects.create(**{"property": place} | recorded | kwargs)
+
+
+def a_cut_ready_home(
+    room: Room, *, purse: Purse | None = None, read_at: datetime | None = None, **policy: Any
+) -> Purse:
+    """Nothing stands in the way of a cut there: it needs but the money to be used up. Whoever lives there owns a purse.
+
+    The property may cut at any hour and as often as it likes, each meter of the room was read just before `read_at`
+    (now), and a notice has run out.
+    """
+    at = read_at or timezone.now()
+    allowed = {"protects_holidays": False, "cuts_a_day": 1000} | policy
+    if not SupplyPolicy.objects.filter(property=room.property).exists():
+        a_policy(room.property, **allowed)
+    for installation in Installation.objects.filter(room=room, ends_at=None):
+        a_reading(installation.meter, at=at - timedelta(minutes=1))
+    purse = purse or Purse.objects.filter(tenancy__room=room).first()
+    purse = purse or a_purse(tenancy=Tenancy.objects.filter(room=room).first() or a_tenancy(room=room))
+    a_notice(purse)
+    return purse
+
+
+def a_notice(purse: Purse, **kwargs: Any) -> Notice:
+    """Served long ago: its period is over."""
+    proven = {"state": "proven", "left_at": LONG_AGO, "proven_at": LONG_AGO, "runs_until": LONG_AGO, "proof": "signed"}
+    about = {
+        "purse": purse,
+        "property": purse.property,
+        "recharge": purse.recharges,
+        "message_key": f"n:{next(_serial)}",
+    }
+    return Notice.objects.create(**about | proven | kwargs)
+
+
+def a_reading(meter: Meter, *, at: datetime, import_wh: int = 1000) -> Reading:
+    """Stored and rated: no batch names it."""
+    return Reading.objects.create(
+        meter=meter, read_at=at, property=meter.property, received_at=at, import_wh=import_wh, relay="closed"
     )
 
 

@@ -4,7 +4,7 @@
 which readings follow one another (pure); `careful` folds, prices and writes what the backlog names; `doubts` lets staff
 decide about readings that cannot follow; `days` closes civil days, `posting` moves their money.
 
-    work(now=) -> how much was done: what a gateway's rater calls
+    work(now=) -> how much was done, supply reviewed with it: what a gateway's rater calls
     accrue.accrue(now=, batches_at_most=8) -> Accrued(done, left_over, looked, batches)
     chain.fold(points, start=, rulings=, rule=) -> Folded(spans, doubts, clean, end, is_broken)
     careful.work(now=, limit=200) -> how many installations were worked off
@@ -22,15 +22,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from billing import review
 from billing.rating import accrue, careful
 
 
 def work(*, now: datetime) -> int:
-    """Rates all that is stored and not rated, then some of the backlog. Returns how much was done; 0 when idle.
+    """Rates all that is stored and not rated, then some of the backlog, then looks at the supply of homes for which
+    that matters. Returns how much was done; 0 when idle.
 
     Several processes may do it at once. Raises OperationalError when the database is away: come again.
     """
     done = 0
     while (accrued := accrue.accrue(now=now)).batches:
         done += accrued.batches
-    return done + careful.work(now=now)
+    done += careful.work(now=now)
+    return done + review.work(now=now)

@@ -1,6 +1,7 @@
 """The data of the demo: one property with everything that a real one has. Written once; again, it changes nothing.
 
-The rooms of `VACANT` begin without money, so their power is off, and wait for the tenants whom the story brings.
+The rooms of `VACANT` begin without money, were told in time, and are cut; they wait for the tenants whom the story
+brings.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Building, Member, Property, Room, StaffRole, Tenancy, User
-from billing import assignments, changes, prepaid, tariffs
+from billing import assignments, changes, notices, prepaid, supply, tariffs
 from billing.models import SupplyPolicy, SupplyPrice, Tariff, TariffVersion
 from billing.tariff.civil import civil_date
-from meters.models import Installation, Meter, MeterModel
+from meters.models import Installation, Meter, MeterModel, Reading
 from payments import counter
 from payments.models import Merchant, MerchantProperty, ProviderKey, RechargeLimits
 
@@ -31,6 +32,7 @@ SERVER, METER = MeterModel.BalanceHolder.SERVER, MeterModel.BalanceHolder.METER
 MODELS = {SERVER: "DDZY-2000 远程费控", METER: "DDZY-2000C 本地费控"}
 PRICE_MICRO_FEN_PER_KWH = 56_000_000  # 0.56 yuan
 LIVED_THERE = timedelta(days=200)
+MOVED_IN, TOLD = timedelta(days=3), timedelta(days=2)  # before the demo: the tenants of the vacant rooms
 # Zhejiang's residential prices by day and by night, as published.
 TARIFF = {
     "periods": [{"day": {"peak": ["08:00-22:00"], "valley": "rest"}}],
@@ -86,6 +88,8 @@ def seed(*, world: dict[str, Any], now: datetime) -> Property:
             _rules(place, now)
             _prices(place, now)
         _merchants(place, world, now)
+        if is_new:
+            _debts_of_before(place, now)
     changes.catch_up(now=now)
     if is_new:
         _cash_of_before(place, now)
@@ -153,7 +157,7 @@ def _people_and_meters(place: Property, now: datetime) -> None:
         Installation.objects.create(
             property=place, room=room, meter=meter, starts_at=long_ago, starts_wh=door.import_wh
         )
-        tenancy = Tenancy.objects.create(room=room, starts_at=now if door.is_vacant else long_ago)
+        tenancy = Tenancy.objects.create(room=room, starts_at=now - MOVED_IN if door.is_vacant else long_ago)
         if not door.is_vacant:
             user = _resident(door)
             Member.objects.create(tenancy=tenancy, user=user, role=Member.Role.HOLDER, joined_at=long_ago)
@@ -175,6 +179,7 @@ def _rules(place: Property, now: datetime) -> None:
         notice="余额低于20元时短信提醒, 用尽前24小时再次提醒。",
         recorded_at=now,
         recorded_by=admin,
+        protects_holidays=False,  # the demo plays on any day, and cuts who has not paid
     )
     RechargeLimits.objects.create(property=place, at_least_fen=100, at_most_fen=200_000)
     StaffRole.objects.create(user=admin, property=place, role=StaffRole.Role.MANAGER)
@@ -228,11 +233,8 @@ def _cash_of_before(place: Property, now: datetime) -> None:
     admin = User.objects.get(username="admin")
     for door in doors():
         if door.money_fen and door.held_by == SERVER:
-            tenancy = Tenancy.objects.get(
-                room__property=place, room__building__name=door.building, room__number=door.number
-            )
             counter.take_money(
-                purse=prepaid.purse_of(tenancy),
+                purse=prepaid.purse_of(_lives_behind(place, door)),
                 amount_fen=door.money_fen,
                 by=admin,
                 form_key=f"demo-{door.serial}",
@@ -241,6 +243,37 @@ def _cash_of_before(place: Property, now: datetime) -> None:
                 trace="",
                 now=now,
             )
+
+
+def warn(*, tenancy: Tenancy, now: datetime) -> None:
+    """What has to have happened before nothing left means no power: a notice was left and served, and its period is
+    over. A cut takes a fresh reading of the meter, too."""
+    admin = User.objects.get(username="admin")
+    told_at = now - TOLD
+    with transaction.atomic():
+        purse = supply.locked(prepaid.purse_of(tenancy).pk)
+        notice = notices.leave(purse=purse, available_fen=0, notice_for=timedelta(hours=24), now=told_at)
+        notices.proven(notice_id=notice.pk, by=admin, channel="", proof="书面送达, 租客签收", at=told_at, now=now)
+
+
+def _debts_of_before(place: Property, now: datetime) -> None:
+    """The tenants of the vacant rooms have paid nothing, were told, and staff have read their meters today."""
+    for door in doors():
+        if door.is_vacant and door.held_by == SERVER:
+            warn(tenancy=_lives_behind(place, door), now=now)
+            Reading.objects.create(
+                meter=Meter.objects.get(property=place, serial=door.serial),
+                read_at=now,
+                property=place,
+                received_at=now,
+                import_wh=door.import_wh,
+                relay="open",
+                source=Reading.Source.STAFF,
+            )
+
+
+def _lives_behind(place: Property, door: Door) -> Tenancy:
+    return Tenancy.objects.get(room__property=place, room__building__name=door.building, room__number=door.number)
 
 
 def read_world(folder: Path) -> dict[str, Any]:

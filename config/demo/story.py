@@ -171,9 +171,11 @@ class Story:
         former.ends_at = now
         former.save(update_fields=["ends_at"])
         tenancy = Tenancy.objects.create(room=former.room, starts_at=now)
-        changes.catch_up(now=now)
         if meter.holds_money():
             self.fleet.consume(seed.CODE, meter.serial, ALL_OF_IT_WH)
+        else:
+            seed.warn(tenancy=tenancy, now=now)
+        changes.catch_up(now=now)
         self.fleet.wait(seed.CODE, meter.serial, lambda s: s["relay"] == "open", timeout_s=WITHIN_S)
         return tenancy
 

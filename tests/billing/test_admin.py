@@ -53,7 +53,8 @@ class TestHolds:
         standing = StaffHold.objects.get()
         assert told(page) == f"{room} is held off."
         assert (standing.placed_by.name, standing.reason) == ("service of Hereyard", "burst pipe")
-        assert Level.objects.get(meter=meter, kind="relay").wanted == "open"
+        level = Level.objects.get(meter=meter, kind="relay")
+        assert (level.wanted, level.reason) == ("open", "hold_open")
         assert "burst pipe" in LogEntry.objects.get().change_message
 
     def test_until_is_read_in_the_time_of_the_place(self, clerk, room):
@@ -180,7 +181,8 @@ class TestHanging:
         changes.catch_up(now=timezone.now())
 
         assert Installation.objects.get().property == place
-        assert Level.objects.get(meter=meter, kind="relay").wanted == "open"
+        level = Level.objects.get(meter=meter, kind="relay")
+        assert (level.wanted, level.reason) == ("closed", "spared")  # the policy alone cuts nobody
         assert tenancy.purse.decided_at is not None
 
     def test_money_paid_before_goes_on_into_a_meter_that_was_hung_with_an_earlier_date(self, manager, place, room):

@@ -150,11 +150,11 @@ SENT = "what an entry sent to a meter is a top-up of that amount"
             {SETTLED: "the ledger has no such entry, the top-up says paid 500 fen"},
         ),
         (
-            "update meters_level set wanted = 'open' where kind = 'relay' and reason = 'paid'",
+            "update meters_level set wanted = 'open' where kind = 'relay' and wanted = 'closed'",
             {"who has paid wants the power on": "purse {served} has 400 fen, the relay is wanted open (paid)"},
         ),
         (
-            "delete from meters_level where kind = 'relay' and reason = 'paid'",
+            "delete from meters_level where kind = 'relay' and wanted = 'closed'",
             {"who has paid wants the power on": "purse {served} has 400 fen, the relay is wanted nowhere"},
         ),
         (

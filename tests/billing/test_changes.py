@@ -69,12 +69,12 @@ def test_money_paid_before_the_meter_hung_goes_on_into_it():
 def test_a_home_without_a_purse_is_decided_too():
     room = makers.a_room()
     makers.a_meter(room=room)
-    makers.a_policy(room.property)
     makers.a_tenancy(room=room)
 
     changes.catch_up(now=timezone.now())
 
-    assert wanted() == "open"
+    assert wanted() == "closed"
+    assert Purse.objects.filter(tenancy__room=room).exists()
 
 
 def test_a_policy_that_is_recorded_is_followed():
@@ -84,9 +84,7 @@ def test_a_policy_that_is_recorded_is_followed():
     now = timezone.now()
     changes.catch_up(now=now)
     assert wanted() == "closed"
-    policy = makers.a_policy(room.property)
-    policy.recorded_at = now + timedelta(seconds=1)
-    policy.save(update_fields=["recorded_at"])
+    makers.a_cut_ready_home(room, recorded_at=now + timedelta(seconds=1))
 
     changes.catch_up(now=now + timedelta(seconds=2))
 

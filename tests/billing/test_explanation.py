@@ -10,8 +10,9 @@ from django.utils import translation
 
 from accounts.models import Tenancy
 from billing import holds, prepaid, supply
+from billing.models import Purse
 from billing.supply import Explanation, Verdict
-from meters.models import Meter, TopUp
+from meters.models import Level, Meter, TopUp
 from tests import makers
 from tests.billing.books import NOW, set_available, top_up
 
@@ -23,10 +24,10 @@ def a_home(*, held_by: str = "server", fen: int = 0, policy: bool = True, **repo
     room = makers.a_room()
     seen: dict[str, Any] = {"is_online": True, "relay": "open"}
     makers.a_meter(room=room, held_by=held_by, **seen | reported)
-    if policy:
-        makers.a_policy(room.property)
     tenancy = makers.a_tenancy(room=room)
     purse = prepaid.purse_of(tenancy)
+    if policy:
+        makers.a_cut_ready_home(room, read_at=NOW)
     if fen:
         set_available(purse, fen)
     supply.decide(purse_id=purse.pk, trace="", now=NOW)
@@ -62,7 +63,8 @@ def test_a_cut_that_is_about_to_come_is_said_before_it_has() -> None:
 
 def test_a_home_whose_purse_was_never_made_owes_nothing() -> None:
     tenancy = a_home()
-    tenancy.purse.delete()
+    Level.objects.filter(kind="relay").update(reason="spent")
+    Purse.objects.filter(tenancy=tenancy).update(tenancy=None)
 
     assert explain(tenancy).remedy == "Recharge, and the power comes back within seconds."
 

@@ -65,11 +65,11 @@ def test_a_recharge_does_not_end_a_hold(room: Room) -> None:
 def test_power_is_held_on_though_nothing_is_left() -> None:
     room = makers.a_room()
     makers.a_meter(room=room)
-    makers.a_policy(room.property)
     makers.a_tenancy(room=room)  # which has no purse yet
 
     hold(room, "closed")
     assert relay(room) == ("closed", "hold_closed")
+    makers.a_cut_ready_home(room, read_at=NOW)
     holds.lift_hold(room=room, by=makers.a_user(), now=LATER)
 
     assert relay(room) == ("open", "spent")

@@ -203,7 +203,8 @@ def test_recharges_and_refunds_of_one_purse_at_once_lose_nothing() -> None:
 
 def test_money_is_taken_back_to_where_it_came_from_with_its_reason_and_the_power_with_it() -> None:
     purse = a_home()
-    makers.a_policy(purse.property)
+    assert purse.tenancy is not None
+    makers.a_cut_ready_home(purse.tenancy.room, read_at=NOW)
     by = makers.a_user()
     top_up(purse, 500, key="payment:1")
 

@@ -25,9 +25,9 @@ SOON, JUST_NOW = NOW + timedelta(minutes=5), NOW - timedelta(seconds=1)
 def a_home(*, fen: int = 0, policy: bool = True, held_by: str = "server") -> Purse:
     room = makers.a_room()
     makers.a_meter(room=room, held_by=held_by)
-    if policy:
-        makers.a_policy(room.property)
     purse = makers.a_purse(tenancy=makers.a_tenancy(room=room))
+    if policy:
+        makers.a_cut_ready_home(room, read_at=NOW)
     if fen:
         set_available(purse, fen)
     return purse
@@ -57,7 +57,7 @@ METERS = (("server", True), ("server", False), ("meter", True))
 CASES = list(itertools.product((-1, 0, 1), (True, False), (None, SOON, JUST_NOW), METERS))
 
 
-def verdict_by_oracle(purse: Purse, now: datetime) -> Verdict:
+def verdict_by_oracle(purse: Purse, meter: Meter, before: tuple[str, str] | None, now: datetime) -> Verdict:
     tenancy = purse.tenancy
     if tenancy is None or not tenancy.is_open(now):
         return Verdict.NONE
@@ -65,19 +65,21 @@ def verdict_by_oracle(purse: Purse, now: datetime) -> Verdict:
     standing = [h for h in standing if h.until_at is None or h.until_at > now]
     if standing:
         return Verdict.HOLD_OPEN if standing[0].position == "open" else Verdict.HOLD_CLOSED
-    if purse.available_fen() > 0:
+    if purse.available_fen() > 0 or (meter.holds_money() and purse.available_fen() == 0):
         return Verdict.PAID
+    if meter.holds_money():
+        return Verdict.SPARED
+    if before == ("open", "spent"):
+        return Verdict.SPENT  # what is cut stays cut
     may_cut = SupplyPolicy.objects.filter(property=purse.property).exists()
     found_out = any(hold.expires_at > now for hold in purse.cut_holds.all())
     return Verdict.SPENT if may_cut and not found_out else Verdict.SPARED
 
 
-def wanted_by_oracle(purse: Purse, verdict: Verdict, meter: Meter, before: tuple[str, str] | None) -> dict[str, str]:
+def wanted_by_oracle(purse: Purse, verdict: Verdict, meter: Meter) -> dict[str, str]:
     if meter.holds_money():
         return {"relay": {"hold_open": "open", "hold_closed": "closed"}.get(verdict, "auto")}
-    may_cut = SupplyPolicy.objects.filter(property=purse.property).exists()
-    stays_cut = verdict == Verdict.SPARED and may_cut and before == ("open", "spent")
-    wanted = {"relay": "open" if stays_cut or verdict in (Verdict.SPENT, Verdict.HOLD_OPEN) else "closed"}
+    wanted = {"relay": "open" if verdict in (Verdict.SPENT, Verdict.HOLD_OPEN) else "closed"}
     return wanted | ({"show": str(purse.available_fen())} if meter.model.has_display else {})
 
 
@@ -96,7 +98,7 @@ def test_the_decision_is_what_the_oracle_says(hold: str, before: str) -> None:
             set_available(purse, fen)
             purse.refresh_from_db()
         if policy:
-            makers.a_policy(room.property)
+            makers.a_cut_ready_home(room, read_at=NOW)
         if cut_hold_until:
             CutHold.objects.create(purse=purse, key=f"order:{purse.pk}", reason="r", expires_at=cut_hold_until)
         if placed := HOLDS[hold]:
@@ -109,9 +111,9 @@ def test_the_decision_is_what_the_oracle_says(hold: str, before: str) -> None:
         verdict = decide(purse)
 
         case = (fen, policy, cut_hold_until, held_by, has_display)
-        assert verdict == verdict_by_oracle(purse, NOW), case
+        assert verdict == verdict_by_oracle(purse, meter, was, NOW), case
         wanted = dict(Level.objects.filter(meter=meter).values_list("kind", "wanted"))
-        assert wanted == wanted_by_oracle(purse, verdict, meter, was), case
+        assert wanted == wanted_by_oracle(purse, verdict, meter), case
         assert set(Level.objects.filter(meter=meter).values_list("reason", flat=True)) == {verdict}, case
 
 
@@ -225,9 +227,9 @@ def test_finding_out_restores_nothing_yet() -> None:
     supply.place_cut_hold(purse_id=purse.pk, key="order:1", reason="r", expires_at=SOON)
 
     for _ in range(2):
-        assert decide(purse) == Verdict.SPARED
+        assert decide(purse) == Verdict.SPENT
 
-    assert relay(purse) == ("open", "spared")
+    assert relay(purse) == ("open", "spent")
 
 
 def test_a_cut_hold_that_is_dropped_lets_the_decision_be_made() -> None:

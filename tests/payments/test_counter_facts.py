@@ -195,7 +195,7 @@ class TestBeforeACorrection:
         makers.a_meter(room=home.room, is_online=True, relay="closed")
         receipt = take(home, clerk)
 
-        assert "the power goes off" in self.told(receipt)
+        assert "the power may be cut" in self.told(receipt)
         assert "owes" not in self.told(receipt)
 
     def test_it_stands_on_the_page_that_asks_for_the_reason(self, home, clerk, place):

@@ -9,7 +9,7 @@ from billing import prepaid
 from billing.models import StaffHold
 from meters.models import Level
 from portal import homes
-from tests.makers import LONG_AGO, a_meter, a_policy, a_room, a_tenancy, a_user
+from tests.makers import LONG_AGO, a_meter, a_room, a_tenancy, a_user
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -86,7 +86,6 @@ def test_the_money_in_several_meters_is_as_old_as_the_oldest_report():
 
 def test_used_up_money_is_why_the_power_is_off_and_a_recharge_brings_it_back():
     tenant, room = a_user(), a_room()
-    a_policy(room.property)
     prepaid.purse_of(a_tenancy(room=room, holder=tenant))
     a_level(a_meter(room=room, relay="open", is_online=True), "open", reason="spent", agreed_at=EARLIER)
 

@@ -25,7 +25,7 @@ from billing.models import Purse
 from meters.models import Command, Level, Meter, TopUp
 from sandbox.fleet import Fleet
 from tests.gateways import Wire, database_url, faults, hang, there, wait_until
-from tests.makers import a_policy, a_room, a_tenancy
+from tests.makers import a_room, a_tenancy
 
 pytestmark = [pytest.mark.kill, pytest.mark.django_db(transaction=True)]
 
@@ -39,7 +39,6 @@ class Home:
 
     def __init__(self, fleet: Fleet, *, held_by: str, ttl_s: int = 2) -> None:
         room = a_room()
-        a_policy(room.property)
         self.fleet, self.recharges = fleet, 0
         self.tenancy = a_tenancy(room=room)
         self.purse_id = prepaid.purse_of(self.tenancy).pk

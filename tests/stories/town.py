@@ -146,12 +146,12 @@ class Town:
     def home(self, *, held_by: str = "server", provider: Provider = "wechat", ttl_s: int = 30) -> Home:
         """A home whose relay is open, with a merchant who takes money for it."""
         room = makers.a_room()
-        makers.a_policy(room.property)
         tenancy = makers.a_tenancy(room=room)
         order = "auto" if held_by == "meter" else "open"
         meter = hang(self.fleet, held_by=held_by, ttl_s=ttl_s, room=room, relay="open", order=order)
         self._take_money_for(room.property, provider)
-        supply.decide(purse_id=prepaid.purse_of(tenancy).pk, trace="before", now=timezone.now())
+        purse = makers.a_cut_ready_home(room, purse=prepaid.purse_of(tenancy))
+        supply.decide(purse_id=purse.pk, trace="before", now=timezone.now())
         return Home(tenancy, meter, provider)
 
     def _take_money_for(self, place: Property, provider: Provider) -> None:
