@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import OperationalError, transaction
+from django.utils.translation import gettext as _
 
 from billing import alerts, debts, facts, notices, rules
 from billing.facts import Home
@@ -68,6 +69,7 @@ def _try(purse_id: int, now: datetime) -> int:
             if not free.values_list("pk", flat=True):
                 return 0
             one(purse_id=purse_id, trace="", now=now)
+            worklist.resolve(key=f"{FAILED}:{purse_id}", by=None, resolution=_("Decided."), now=now)
     except OperationalError:
         raise
     except Exception as error:

@@ -1,0 +1,424 @@
+"""A home is cut only when everything allows it; what was decided is written down, and looked at again in time."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+from django.db import connection, transaction
+
+from billing import prepaid, review, reviews, supply
+from billing.models import Alert, Notice, Purse, Review, RoomPolicy, SupplyDecision, SupplyPolicy
+from billing.policy import NEVER_ABOVE, Verdict, Why
+from billing.tariff.civil import civil_date, instant
+from meters.models import Command, Level
+from notifications.models import Message, WorkItem
+from tests import makers
+from tests.billing.books import BANK
+from tests.billing.spent import AGAINST, NOON, a_home, accrue, relay
+from tests.racing import race
+
+pytestmark = pytest.mark.django_db
+SOON = NOON + timedelta(seconds=1)
+
+
+def look(purse: Purse, *, now=NOON):
+    return review.one(purse_id=purse.pk, trace="t", now=now)
+
+
+def recharge(purse: Purse, fen: int, *, key: str = "payment:1", now=NOON) -> None:
+    prepaid.top_up(
+        key=key, kind="recharge", purse_id=purse.pk, amount_fen=fen, source=BANK, happened_at=now, trace="paid", now=now
+    )
+
+
+# ---- the cut ----
+
+
+def test_a_home_is_cut_when_its_money_is_used_up_and_nothing_stands_in_the_way():
+    purse = a_home()
+
+    decision = look(purse)
+
+    assert (decision.verdict, decision.wants) == (Verdict.SPENT, "open")
+    level = Level.objects.get(kind="relay")
+    assert (level.wanted, level.reason, level.trace) == ("open", "spent", "t")
+    row = SupplyDecision.objects.get()
+    assert (row.verdict, row.wants, row.available_fen, row.trace) == ("spent", "open", 0, "t")
+    assert row.because[0][0] == "notice"
+    assert row.read_at == NOON - timedelta(minutes=10)
+
+
+def test_every_reason_is_made_of_rows_here():
+    assert set(AGAINST) == set(Why)
+
+
+@pytest.mark.parametrize("why", AGAINST)
+def test_one_standing_reason_keeps_the_light_on_and_is_written_down(why):
+    purse = a_home()
+    AGAINST[why](purse)
+
+    decision = look(purse)
+
+    assert (decision.verdict, decision.wants) == (Verdict.SPARED, "closed")
+    assert relay(purse) == "closed"
+    row = SupplyDecision.objects.get()
+    assert (row.verdict, row.wants, [code for code, _params in row.because]) == ("spared", "closed", [why])
+
+
+def test_no_set_of_rows_with_a_reason_among_them_leads_to_a_cut():
+    chance = random.Random(20261112)
+    for _ in range(40):
+        standing = chance.sample(sorted(AGAINST), chance.randint(1, 6))
+        purse = a_home(fen=chance.choice([0, -1, -50_000]))
+        for why in standing:
+            AGAINST[why](purse)
+
+        for now in (NOON, SOON):
+            assert look(purse, now=now).wants == "closed", standing
+        assert relay(purse) == "closed", standing
+        assert not Command.objects.filter(kind="relay", value="open").exists(), standing
+
+
+def test_money_on_account_of_the_law_is_counted_to_the_nano_fen():
+    purse = a_home()
+    draw = purse.draws.get()
+    draw.total_nano = -1  # a thousand-millionth of a fen is left
+    draw.save(update_fields=["total_nano"])
+
+    assert look(purse).verdict == Verdict.PAID
+
+
+def test_what_may_be_used_below_zero_is_used_first():
+    purse = a_home(fen=-499, overdraft_fen=500, warn_fens=[0])
+
+    assert look(purse).verdict == Verdict.CREDIT
+    purse.refresh_from_db()
+    assert (purse.limit_fen, purse.needs_review) == (500, True)
+
+    accrue(purse, fen=1)
+    assert look(purse, now=SOON).verdict == Verdict.SPENT
+
+
+def test_a_rooms_own_rule_is_stronger_than_its_propertys():
+    purse = a_home(fen=-100, overdraft_fen=0)
+    assert purse.tenancy is not None
+    RoomPolicy.objects.create(room=purse.tenancy.room, property=purse.property, overdraft_fen=500, changed_at=NOON)
+
+    assert look(purse).verdict == Verdict.CREDIT
+
+
+def test_a_home_of_which_the_tenant_has_left_is_left_alone_and_nothing_runs_on():
+    purse = a_home(fen=-100)
+    look(purse)
+    assert purse.tenancy is not None
+    purse.tenancy.ends_at = NOON
+    purse.tenancy.save(update_fields=["ends_at"])
+    reviews.ask(purse_ids=[purse.pk], why="test", now=NOON)
+
+    assert look(purse, now=SOON).verdict == Verdict.NONE
+
+    purse.refresh_from_db()
+    assert (purse.look_at, purse.look_below_fen, purse.needs_review) == (None, NEVER_ABOVE, False)
+    assert not Alert.objects.filter(over_at=None).exists()
+    assert not Notice.objects.exclude(state="void").exists()
+    assert not Review.objects.exists()
+
+
+def test_a_meter_with_its_own_money_is_warned_about_and_never_cut_by_us():
+    room = makers.a_room()
+    makers.a_meter(room=room, held_by="meter", balance_fen=900)
+    purse = makers.a_cut_ready_home(room, read_at=NOON, warn_fens=[1000])
+
+    decision = look(purse)
+
+    assert (decision.verdict, decision.wants) == (Verdict.PAID, "closed")
+    assert list(Alert.objects.values_list("level", "available_fen")) == [("fen:1000", 900)]
+    assert not Level.objects.exists()
+
+
+# ---- what was decided is written down ----
+
+
+def test_a_decision_is_written_down_when_it_is_another_one():
+    purse = a_home(fen=1, warn_fens=[100])
+
+    for now in (NOON, SOON):
+        look(purse, now=now)
+    accrue(purse, fen=1)
+    Notice.objects.update(runs_until=NOON + timedelta(hours=1))
+    for _ in range(3):
+        look(purse, now=SOON)
+    look(purse, now=NOON + timedelta(hours=1))
+
+    rows = SupplyDecision.objects.order_by("pk").values_list("verdict", "wants", "because")
+    assert [(verdict, wants, [code for code, _ in because]) for verdict, wants, because in rows] == [
+        ("paid", "closed", []),
+        ("spared", "closed", ["notice_running"]),
+        ("spent", "open", ["notice"]),
+    ]
+    assert datetime.fromisoformat(rows[1][2][0][1]["until"]) == NOON + timedelta(hours=1)
+
+
+def test_decisions_stay_in_order_whatever_clocks_say():
+    purse = a_home(fen=1, warn_fens=[100])
+    look(purse)
+    accrue(purse, fen=1)
+
+    look(purse, now=NOON - timedelta(seconds=5))
+
+    newest = SupplyDecision.objects.order_by("-decided_at", "-pk").first()
+    assert newest is not None
+    assert newest.verdict == "spent"
+
+
+# ---- recharges ----
+
+
+def test_a_recharge_brings_it_back_at_once_and_the_review_says_so_with_the_payments_trace():
+    purse = a_home()
+    look(purse)
+    purse.refresh_from_db()
+    assert purse.needs_review
+
+    recharge(purse, 5000)
+    assert relay(purse) == "closed"  # before any review
+    assert review.work(now=NOON) == 1
+
+    last = SupplyDecision.objects.latest("pk")
+    assert (last.verdict, last.available_fen, last.trace) == ("paid", 5000, "paid")
+    assert Notice.objects.get().state == "void"
+    assert not Alert.objects.filter(over_at=None).exists()
+
+
+def test_a_recharge_below_the_limit_leaves_it_off_and_says_how_much_is_missing():
+    purse = a_home(restore_above_fen=1000)
+    look(purse)
+
+    recharge(purse, 1000)
+    review.work(now=NOON)
+
+    assert relay(purse) == "open"
+    said = supply.explain(tenancy=purse.tenancy, now=NOON)
+    assert (said.verdict, said.why) == (Verdict.SPENT, "The balance is used up.")
+    recharge(purse, 1, key="payment:2")
+    assert relay(purse) == "closed"
+
+
+def test_what_is_missing_is_said_to_the_fen():
+    purse = a_home(fen=-300, restore_above_fen=1000)
+    look(purse)
+
+    assert "Recharge more than ¥13.00: " in supply.explain(tenancy=purse.tenancy, now=NOON).remedy
+
+
+def test_a_quiet_homes_recharge_asks_for_no_review_until_it_falls_below_what_was_paid():
+    purse = a_home(fen=50_000)
+    look(purse)
+    purse.refresh_from_db()
+    assert not purse.needs_review
+
+    recharge(purse, 20_000)
+
+    purse.refresh_from_db()
+    assert (purse.recharges, purse.last_recharge_fen, purse.last_recharge_at) == (1, 20_000, NOON)
+    assert purse.look_below_fen == 20_000
+    assert not Review.objects.exists()
+
+
+# ---- when it is looked at again ----
+
+
+def test_at_the_end_of_protected_hours_the_cut_comes():
+    purse = a_home()
+    AGAINST[Why.PROTECTED_HOUR](purse)
+    look(purse)
+    one_o_clock = instant(civil_date(NOON), minute=13 * 60)
+    purse.refresh_from_db()
+    assert purse.look_at == one_o_clock
+
+    assert review.work(now=one_o_clock - timedelta(seconds=1)) == 0
+    assert relay(purse) == "closed"
+    assert review.work(now=one_o_clock) == 1
+
+    assert relay(purse) == "open"
+    purse.refresh_from_db()
+    assert purse.look_at is None
+
+
+def test_what_protects_a_day_ends_at_chinas_midnight():
+    purse = a_home(fresh_for_s=24 * 3600)
+    AGAINST[Why.CUT_TODAY](purse)
+    look(purse)
+    midnight = instant(civil_date(NOON), minute=24 * 60)
+
+    assert review.work(now=midnight - timedelta(microseconds=1)) == 0
+    assert review.work(now=midnight) == 1
+
+    assert relay(purse) == "open"
+
+
+@pytest.mark.parametrize("why", sorted(review.NOBODY_TELLS))
+def test_what_ends_untold_is_looked_for_every_few_minutes(why):
+    purse = a_home()
+    AGAINST[why](purse)
+
+    look(purse)
+
+    purse.refresh_from_db()
+    assert purse.look_at == NOON + review.LOOK_AGAIN
+
+
+@pytest.mark.parametrize("why", sorted(review.TOLD))
+def test_what_somebody_has_to_end_is_not_looked_for(why):
+    purse = a_home()
+    AGAINST[why](purse)
+    AGAINST[Why.READING_STALE](purse)
+    Notice.objects.update(left_at=makers.LONG_AGO)
+
+    look(purse)
+
+    purse.refresh_from_db()
+    assert purse.look_at is None
+
+
+def test_days_that_are_left_are_counted_anew_each_day():
+    purse = a_home(fen=50_000, warn_days=3)
+    recharge(purse, 100)
+
+    look(purse)
+
+    purse.refresh_from_db()
+    assert purse.look_at is not None
+    assert timedelta(hours=12) <= purse.look_at - NOON < timedelta(hours=18)
+
+
+# ---- the work list ----
+
+
+def test_a_debtor_whom_nobody_reaches_goes_onto_the_work_list_and_leaves_it():
+    purse = a_home(fen=-5001, unreachable_debt_fen=5000)
+    AGAINST[Why.NOTICE_NOT_PROVEN](purse)
+    Notice.objects.update(left_at=NOON)
+
+    look(purse)
+    assert not WorkItem.objects.filter(kind="unreachable").exists()
+    purse.refresh_from_db()
+    assert purse.look_at == NOON + timedelta(hours=24)
+    review.work(now=purse.look_at)
+    item = WorkItem.objects.get(kind="unreachable", state="open")
+    assert (item.property, item.detail["available_fen"]) == (purse.property, -5001)
+
+    recharge(purse, 6000)
+    review.work(now=purse.look_at)
+    assert not WorkItem.objects.filter(kind="unreachable", state="open").exists()
+
+
+def test_a_smaller_debt_of_somebody_who_is_not_reached_waits():
+    purse = a_home(fen=-5000, unreachable_debt_fen=5000)
+    AGAINST[Why.NOTICE_NOT_PROVEN](purse)
+
+    look(purse)
+
+    assert not WorkItem.objects.exists()
+
+
+def test_one_that_cannot_be_decided_goes_onto_the_work_list_and_holds_up_nobody():
+    sick, well = a_home(), a_home()
+    SupplyPolicy.objects.filter(property=sick.property).update(protected_hours=["nonsense"])
+    reviews.ask(purse_ids=[sick.pk, well.pk], why="test", now=NOON)
+
+    assert review.work(now=NOON) == 1
+    assert review.work(now=NOON) == 0  # it waits a minute
+
+    assert relay(well) == "open"
+    item = WorkItem.objects.get(kind="review_failed")
+    assert item.detail["purse"] == sick.pk
+    assert item.detail["error"].startswith("HoursRefused")
+    SupplyPolicy.objects.filter(property=sick.property).update(protected_hours=[])
+    assert review.work(now=NOON + review.AFTER_FAILURE) == 1
+    assert relay(sick) == "open"
+    assert not WorkItem.objects.filter(kind="review_failed", state="open").exists()
+
+
+# ---- several at once ----
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_share_the_work_and_nobody_is_told_twice():
+    homes = [a_home(fen=100, warn_fens=[1000]) for _ in range(6)]
+    reviews.ask(purse_ids=[purse.pk for purse in homes], why="test", now=NOON)
+
+    done = race([partial(review.work, now=NOON)] * 4)
+
+    assert all(isinstance(one, int) for one in done), done
+    while review.work(now=NOON):
+        pass
+    assert Alert.objects.count() == Message.objects.filter(kind="low_balance").count() == len(homes)
+    assert SupplyDecision.objects.count() == len(homes)
+    assert not Review.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_payment_that_races_the_cut_leaves_the_light_on():
+    for n in range(25):
+        purse = a_home()
+        reviews.ask(purse_ids=[purse.pk], why="test", now=NOON)
+
+        outcomes = race([partial(review.work, now=NOON), partial(recharge, purse, 100, key=f"payment:{n}")] * 1)
+        while review.work(now=SOON):
+            pass
+
+        assert not any(isinstance(one, Exception) for one in outcomes), outcomes
+        assert relay(purse) == "closed"
+        newest = Command.objects.filter(meter__draws__purse=purse, kind="relay").exclude(state="superseded")
+        assert [command.value for command in newest] in ([], ["closed"], ["open", "closed"])
+        assert SupplyDecision.objects.filter(purse=purse).latest("pk").verdict == "paid"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_asked_while_it_is_reviewed_is_looked_at_once_more():
+    purse = a_home(fen=100)
+    reviews.ask(purse_ids=[purse.pk], why="test", now=NOON)
+
+    def ask_again() -> None:
+        with transaction.atomic():
+            reviews.ask(purse_ids=[purse.pk], why="again", now=NOON)
+
+    with transaction.atomic():
+        review.one(purse_id=purse.pk, trace="", now=NOON)
+        # the deletion is not committed: whoever asks now waits for it, and asks anew
+        import threading
+
+        asking = threading.Thread(target=lambda: (ask_again(), connection.close()))
+        asking.start()
+    asking.join()
+
+    assert Review.objects.filter(purse=purse).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_accrual_decisions_payments_and_reviews_at_once_do_not_block_each_other():
+    from billing.rating import accrue as accrual
+    from tests.billing.rating import world
+
+    purses = [a_home(fen=300, warn_fens=[1000]) for _ in range(4)]
+    meters = [purse.draws.get().meter for purse in purses]
+    calls = []
+    for n, purse in enumerate(purses):
+        calls += [
+            partial(recharge, purse, 100, key=f"payment:{n}"),
+            partial(supply.decide, purse_id=purse.pk, trace="", now=NOON),
+            partial(review.work, now=NOON),
+        ]
+    for n in range(4):
+        world.tell(
+            [(meter, NOON + timedelta(minutes=n + 1), 100_000 + 10 * (n + 1)) for meter in meters], stored_at=NOON
+        )
+        calls.append(partial(accrual.accrue, now=NOON, batches_at_most=1))
+
+    outcomes = race(calls)
+
+    assert not any(isinstance(one, Exception) for one in outcomes), outcomes
