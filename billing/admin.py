@@ -23,24 +23,38 @@ from billing import holds, moves_admin
 from billing.disputes_admin import DisputeAdmin
 from billing.hanging_admin import InstallationAdmin
 from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
-from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, SupplyPolicy, Transfer
+from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, Transfer
 from billing.moves_admin import OperationAdmin
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
+from billing.supply_admin import (
+    AlertAdmin,
+    NoticeAdmin,
+    RoomPolicyAdmin,
+    SupplyDecisionAdmin,
+    SupplyPolicyAdmin,
+    WeatherHoldAdmin,
+)
 from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
 from notifications.words import in_words, words_column
 
 __all__ = [
+    "AlertAdmin",
     "DisputeAdmin",
     "HouseholdAdmin",
     "InstallationAdmin",
     "MeterMoneyAdmin",
     "MirroredDayAdmin",
+    "NoticeAdmin",
     "OperationAdmin",
+    "RoomPolicyAdmin",
     "SpecialDayAdmin",
+    "SupplyDecisionAdmin",
+    "SupplyPolicyAdmin",
     "SupplyPriceAdmin",
     "TariffAdmin",
     "TariffAssignmentAdmin",
     "TariffVersionAdmin",
+    "WeatherHoldAdmin",
 ]
 REASON = words_column("reason", label=_("reason"))  # a person's own words, or a code of ours
 SHOWN_AT_ONCE = 100  # movements on a purse's page; all of them are in the journal
@@ -180,22 +194,6 @@ class CutHoldAdmin(ScopedAdmin[CutHold]):
     list_display = ("purse", REASON, "expires_at")
     list_filter = (PropertyFilter,)
     search_fields = ("key",)
-
-
-@admin.register(SupplyPolicy)
-class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
-    may_add = may_change = staff.MANAGERS
-    fixed = ("property",)
-    related = ("property", "recorded_by")
-    fields = ("property", "legal_basis", "notice", "recorded_at", "recorded_by")
-    readonly_fields = ("recorded_at", "recorded_by")
-    autocomplete_fields = ("property",)
-    list_display = ("property", "legal_basis", "recorded_at", "recorded_by")
-    search_fields = ("property__name",)
-
-    def save_model(self, request: HttpRequest, obj: SupplyPolicy, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        obj.recorded_at, obj.recorded_by = timezone.now(), staff.who(request)
-        super().save_model(request, obj, form, change)
 
 
 class HoldForm(DeskForm):

@@ -23,8 +23,9 @@ select t.id
   join meters_installation i on i.room_id = t.room_id and i.ends_at is null and i.starts_at <= %(now)s
   left join billing_purse p on p.tenancy_id = t.id
   left join billing_supplypolicy y on y.property_id = t.property_id
+  left join billing_roompolicy r on r.room_id = t.room_id
  where t.starts_at <= %(now)s and (t.ends_at is null or t.ends_at > %(now)s)
-   and (p.decided_at is null or p.decided_at < greatest(t.starts_at, i.starts_at, y.recorded_at))
+   and (p.decided_at is null or p.decided_at < greatest(t.starts_at, i.starts_at, y.recorded_at, r.changed_at))
  group by t.id
  order by t.id
  limit %(limit)s

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing import money
 from billing.policy import Verdict, Why
 
 WHY_NOT: Final = {
@@ -41,6 +42,18 @@ VERDICTS: Final = {
 def verdict(code: str) -> str:
     """A verdict for people; a code that is not known is shown as it is."""
     return str(VERDICTS[Verdict(code)]) if code in set(Verdict) else code
+
+
+def level(code: str) -> str:
+    """A level that is warned of ("fen:500", "percent:20", "days:3", "used_up") for people."""
+    name, _colon, figure = code.partition(":")
+    if name == "fen" and figure.lstrip("-").isdecimal():
+        return _("below %(amount)s") % {"amount": money.shown(int(figure))}
+    if name == "percent":
+        return _("below %(percent)s %% of the last recharge") % {"percent": figure}
+    if name == "days":
+        return _("lasts for less than %(days)s days") % {"days": figure}
+    return _("used up") if code == "used_up" else code
 
 
 def why_not(because: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
