@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -12,11 +13,13 @@ from django.db import connection, transaction
 from billing import prepaid, review, reviews, supply
 from billing.models import Alert, Notice, Purse, Review, RoomPolicy, SupplyDecision, SupplyPolicy
 from billing.policy import NEVER_ABOVE, Verdict, Why
+from billing.rating import accrue as accrual
 from billing.tariff.civil import civil_date, instant
 from meters.models import Command, Level
 from notifications.models import Message, WorkItem
 from tests import makers
 from tests.billing.books import BANK
+from tests.billing.rating import world
 from tests.billing.spent import AGAINST, NOON, a_home, accrue, relay
 from tests.racing import race
 
@@ -390,8 +393,6 @@ def test_what_is_asked_while_it_is_reviewed_is_looked_at_once_more():
     with transaction.atomic():
         review.one(purse_id=purse.pk, trace="", now=NOON)
         # the deletion is not committed: whoever asks now waits for it, and asks anew
-        import threading
-
         asking = threading.Thread(target=lambda: (ask_again(), connection.close()))
         asking.start()
     asking.join()
@@ -401,9 +402,6 @@ def test_what_is_asked_while_it_is_reviewed_is_looked_at_once_more():
 
 @pytest.mark.django_db(transaction=True)
 def test_accrual_decisions_payments_and_reviews_at_once_do_not_block_each_other():
-    from billing.rating import accrue as accrual
-    from tests.billing.rating import world
-
     purses = [a_home(fen=300, warn_fens=[1000]) for _ in range(4)]
     meters = [purse.draws.get().meter for purse in purses]
     calls = []
