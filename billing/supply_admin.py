@@ -8,13 +8,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
-from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, instant
+from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, Text, instant
 from accounts.models import Property
 from accounts.panes import PropertyFilter, StandingFilter, yuan_column
 from accounts.window import AskingAdmin, RuledForm, ScopedAdmin
@@ -248,6 +249,17 @@ def why_not(decision: SupplyDecision) -> str:
     return gettext("; ").join(supply_words.why_not(decision.because))
 
 
+class VerdictFilter(admin.SimpleListFilter):
+    title = _("decision")
+    parameter_name = "verdict"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Text]]:
+        return [(str(code), words) for code, words in supply_words.VERDICTS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[SupplyDecision]) -> QuerySet[SupplyDecision]:
+        return queryset.filter(verdict=self.value()) if self.value() else queryset
+
+
 @admin.register(SupplyDecision)
 class SupplyDecisionAdmin(ScopedAdmin[SupplyDecision]):
     related = ("room__building", "purse__tenancy__room__building", "property")
@@ -259,7 +271,7 @@ class SupplyDecisionAdmin(ScopedAdmin[SupplyDecision]):
         *("decided_at", "room", verdict, "wants", why_not),
         *(yuan_column("available_fen", label=_("available")), "property"),
     )
-    list_filter = (PropertyFilter, "verdict")
+    list_filter = (PropertyFilter, VerdictFilter)
     search_fields = ("room__number", "trace")
 
 

@@ -10,7 +10,8 @@ LEVEL_REASONS = {
     "hold_closed": _("held on by staff"),
     "paid": _("there is money left"),
     "spent": _("the money is used up"),
-    "spared": _("used up, and nobody may cut"),
+    "credit": _("used on credit"),
+    "spared": _("used up, and it may not be cut now"),
     "none": _("nobody draws on it"),
 }
 # What the wire format knows (wire/base.py: Happening).

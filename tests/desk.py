@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -16,6 +16,7 @@ from accounts import invitations
 from accounts.models import Building, Property, Room, StaffRole, User
 from billing import draws, holds, prepaid
 from billing.models import (
+    Alert,
     CutHold,
     Dispute,
     Draw,
@@ -25,7 +26,11 @@ from billing.models import (
     MeterMoney,
     MirroredDay,
     Operation,
+    Purse,
+    RoomPolicy,
     SpecialDay,
+    SupplyDecision,
+    WeatherHold,
 )
 from meters.models import Command, Installation, Level, MeterEvent, TopUp
 from notifications import outbox, worklist
@@ -101,6 +106,23 @@ def a_suspended_payment(place: Property | None, *, merchant, **kwargs: Any) -> P
         }
         | kwargs
     )
+
+
+def _supply(purse: Purse, room: Room, clerk: User, now: datetime) -> list[Model]:
+    """The rules of a room, and what came of them."""
+    about: dict[str, Any] = {"property": room.property, "room": room}
+    protected = {"is_protected": True, "protected_reason": f"ventilator at {room.property.name}"}
+    storm = {"property": room.property, "reason": f"storm over {room.property.name}", "from_at": now}
+    return [
+        RoomPolicy.objects.create(**about, **protected, changed_at=now),
+        WeatherHold.objects.create(**storm, placed_at=now, placed_by=clerk),
+        makers.a_notice(purse),
+        Alert.objects.create(purse=purse, level="fen:500", recharge=1, raised_at=now, available_fen=400),
+        SupplyDecision.objects.create(
+            **about, purse=purse, decided_at=now, verdict="spared", wants="closed", because=[["outage", {}]],
+            available_fen=0, trace=f"trace of {room.property.name}",
+        ),
+    ]  # fmt: skip
 
 
 def one_of_everything(place: Property) -> dict[type[Model], Model]:
@@ -185,6 +207,7 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
             entered_by=clerk,
             reason=f"a bank near {name}",
         ),
+        *_supply(purse, room, clerk, now),
         CutHold.objects.create(purse=purse, key=f"c{place.pk}", reason="x", expires_at=now + timedelta(hours=1)),
         *(merchant, MerchantProperty.objects.get(merchant=merchant), attempt, attempt.order, payment, receipt),
         ProviderKey.objects.create(merchant=merchant, kind="public_key", serial=f"PUB_KEY_ID_{name}", pem="PUBLIC"),

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from billing import changes, prepaid
-from billing.models import JournalEntry, Purse, StaffHold, SupplyPolicy
+from billing.models import JournalEntry, Purse, StaffHold
 from meters.models import Installation, Level, TopUp
 from payments import counter
 from tests import makers
@@ -107,25 +107,6 @@ class TestHolds:
 
     def test_finance_holds_nothing(self, place):
         assert at_work(staff_of(place, "finance")).get(address(StaffHold, "add")).status_code == 403
-
-
-class TestPolicy:
-    def test_it_keeps_who_recorded_it_and_when(self, manager, place):
-        manager.post(
-            address(SupplyPolicy, "add"), {"property": place.pk, "legal_basis": "lease § 7", "notice": "7 days"}
-        )
-
-        policy = SupplyPolicy.objects.get()
-        assert policy.recorded_by.name == "manager of Hereyard"
-        assert timezone.now() - policy.recorded_at < timedelta(minutes=1)
-
-    def test_without_a_basis_it_is_refused(self, manager, place):
-        manager.post(address(SupplyPolicy, "add"), {"property": place.pk, "legal_basis": "", "notice": "7 days"})
-
-        assert not SupplyPolicy.objects.exists()
-
-    def test_the_desk_records_none(self, clerk):
-        assert clerk.get(address(SupplyPolicy, "add")).status_code == 403
 
 
 class TestPurse:

@@ -1,10 +1,9 @@
 """Electricity is used until the money is gone: the tenant is warned, told, cut by the rules, and pays; the light comes
-back within seconds. Readings come from the meter, through the broker; whoever is killed on the way, it ends the same."""
+back within seconds. Readings come from the meter, through the broker; whoever is killed, it ends the same."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -95,7 +94,7 @@ class Used:
 
 
 @pytest.fixture
-def used(quiet_town: Town) -> Iterator[Used]:
+def used(quiet_town: Town) -> Used:
     quiet_town.start("gateway", "chaser")
     return Used(quiet_town)
 
