@@ -91,7 +91,7 @@ def _spared(purse: Purse | None) -> tuple[str, str] | None:
     if not reasons:
         return None
     return (
-        _("The balance is used up. The power is not cut now: %(reasons)s.") % {"reasons": _("; ").join(reasons)},
+        _("The balance is used up. The power is not cut now: %(reasons)s.") % {"reasons": supply_words.listed(reasons)},
         _("Recharge in time, and it stays on."),
     )
 

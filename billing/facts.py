@@ -22,11 +22,11 @@ from billing.models import (
     Doubt,
     Draw,
     Emergency,
-    Interruption,
     Notice,
     Outage,
     Purse,
     StaffHold,
+    SupplyDecision,
     UsageDay,
     WeatherHold,
 )
@@ -212,10 +212,9 @@ def _has_outage(property_id: int, now: datetime) -> bool:
 
 
 def _cuts_today(purse: Purse, now: datetime) -> int:
-    """Cuts for money since midnight; of several meters that were cut at once it is one."""
+    """Decisions to cut since midnight: a row each, written under the lock that is held here, whatever came of it."""
     since = instant(civil_date(now))
-    cuts = Interruption.objects.filter(purse=purse, cause=Verdict.SPENT, ordered_at__gte=since)
-    return cuts.exclude(state=Interruption.State.VOID).values("ordered_at").distinct().count()
+    return SupplyDecision.objects.filter(purse=purse, verdict=Verdict.SPENT, decided_at__gte=since).count()
 
 
 def _hold(home: Home, now: datetime) -> StaffHold | None:

@@ -246,7 +246,7 @@ def verdict(decision: SupplyDecision) -> str:
 
 @admin.display(description=_("why not cut"))
 def why_not(decision: SupplyDecision) -> str:
-    return gettext("; ").join(supply_words.why_not(decision.because))
+    return supply_words.listed(supply_words.why_not(decision.because))
 
 
 class VerdictFilter(admin.SimpleListFilter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import reduce
 from typing import Any, Final
 
 from django.utils import timezone
@@ -59,6 +60,12 @@ def level(code: str) -> str:
 def why_not(because: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """The reasons of a decision (`SupplyDecision.because`) that keep the power on, with their ends where known."""
     return [_reason(Why(code), params) for code, params in because if code in set(Why)]
+
+
+def listed(reasons: Iterable[str]) -> str:
+    """Reasons one after another, for people."""
+    first, *others = [*reasons] or [""]
+    return reduce(lambda said, more: _("%(said)s; %(more)s") % {"said": said, "more": more}, others, first)
 
 
 def _reason(code: Why, params: Mapping[str, Any]) -> str:

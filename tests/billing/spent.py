@@ -10,12 +10,12 @@ from billing import supply
 from billing.models import (
     Doubt,
     Draw,
-    Interruption,
     Notice,
     Outage,
     Purse,
     RoomPolicy,
     SpecialDay,
+    SupplyDecision,
     SupplyPolicy,
     WeatherHold,
 )
@@ -83,11 +83,10 @@ def _holiday(purse: Purse) -> None:
 
 def _cut_today(purse: Purse) -> None:
     _policy(cuts_a_day=1)(purse)
-    draw = Draw.objects.get(purse=purse)
-    Interruption.objects.create(
-        property=purse.property, room=draw.room, meter=draw.meter, purse=purse, state="over", cause="spent",
-        ordered_at=NOON - timedelta(hours=3),
-    )  # fmt: skip
+    draw, at = Draw.objects.get(purse=purse), NOON - timedelta(hours=3)
+    about = {"purse": purse, "room": draw.room, "property": purse.property, "available_fen": 0}
+    SupplyDecision.objects.create(**about, decided_at=at, verdict="spent", wants="open")
+    SupplyDecision.objects.create(**about, decided_at=at + timedelta(hours=1), verdict="paid", wants="closed")
 
 
 AGAINST: dict[Why, Callable[[Purse], object]] = {

@@ -61,6 +61,37 @@ def test_a_cut_that_is_about_to_come_is_said_before_it_has() -> None:
     assert (said.is_off, said.why) == (False, "The balance is used up.")
 
 
+def test_what_is_used_up_and_not_cut_is_said_with_every_reason() -> None:
+    tenancy = a_home(relay="closed", policy=False)
+    notice = makers.a_cut_ready_home(tenancy.room, purse=tenancy.purse, read_at=NOW, protected_weekdays=[NOW.weekday()])
+    notice.notices.update(runs_until=NOW + timedelta(hours=2))
+    supply.decide(purse_id=tenancy.purse.pk, trace="", now=NOW)
+
+    said = explain(tenancy)
+
+    assert (said.verdict, said.is_off) == (Verdict.SPARED, False)
+    assert said.why == (
+        "The balance is used up. The power is not cut now: nobody is cut on this weekday; "
+        "the period of the notice is running, until 2026-06-01 14:00."
+    )
+    assert said.remedy == "Recharge in time, and it stays on."
+
+
+def test_a_home_that_is_to_come_back_and_has_not_is_not_told_why_it_was_spared() -> None:
+    assert explain(a_home(policy=False)).why == "The meter has been told to switch on."
+
+
+def test_what_is_missing_to_the_propertys_limit_is_said() -> None:
+    tenancy = a_home(fen=-300)
+    tenancy.property.supply_policy.restore_above_fen = 1000
+    tenancy.property.supply_policy.save(update_fields=["restore_above_fen"])
+    supply.decide(purse_id=tenancy.purse.pk, trace="", now=NOW)
+
+    remedy = explain(tenancy).remedy
+
+    assert remedy == "Recharge more than ¥13.00: the power comes back when more than ¥10.00 is there."
+
+
 def test_a_home_whose_purse_was_never_made_owes_nothing() -> None:
     tenancy = a_home()
     Level.objects.filter(kind="relay").update(reason="spent")
