@@ -12,18 +12,16 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final, Literal
 
-from django.db.models import Max, Q, Sum
+from django.db.models import Max, Q
 
 from accounts.models import Tenancy
-from billing import disputes, holidays
+from billing import disputes, emergency, holidays, outages
 from billing.models import (
     Backlog,
     CutHold,
     Doubt,
     Draw,
-    Emergency,
     Notice,
-    Outage,
     Purse,
     StaffHold,
     SupplyDecision,
@@ -38,7 +36,6 @@ from meters.models import Installation, Level, Reading
 CUT_FOR_MONEY: Final = (Verdict.SPENT, Verdict.SPARED)  # reasons of a relay that money has opened
 DAYS_OF_USE: Final = 7
 AHEAD: Final = timedelta(minutes=10)  # no clock of a stored reading is further ahead (meters/clocks.py)
-AFTER_AN_OUTAGE: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +80,10 @@ class Home:
             return self.left_nano()
         in_meters = sum(meter.balance_fen or 0 for meter in self.meters)
         return self.left_nano() + (in_meters + self.purse.in_transit_fen) * NANO_FEN_PER_FEN
+
+    def is_known(self) -> bool:
+        """Whether it is known what the home can use: a meter that counts alone has to have told."""
+        return bool(self.counted_here) or all(meter.balance_fen is not None for meter in self.meters)
 
     def available_fen(self) -> int:
         return self.available_nano() // NANO_FEN_PER_FEN
@@ -140,7 +141,7 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
     known = Facts(
         available_nano=home.available_nano(),
         frozen_nano=disputes.frozen_nano(purse_id=home.purse.pk),
-        emergency_fen=_emergency_fen(home.purse),
+        emergency_fen=emergency.standing_fen(purse_id=home.purse.pk),
         last_recharge_fen=home.purse.last_recharge_fen,
         used_a_day_nano=used_a_day_nano(home.draws, now=now) if rule.warn_days is not None else 0,
         hold=_position(hold),
@@ -162,7 +163,7 @@ def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:
         ],
         read_at=read_at(home, fresh_for=rule.fresh_for, now=now),
         is_in_doubt=_is_in_doubt(home),
-        has_outage=_has_outage(place, now),
+        has_outage=outages.stands(property_id=place, now=now),
         has_extreme_weather=WeatherHold.objects.filter(
             Q(until_at=None) | Q(until_at__gt=now), property=place, from_at__lte=now
         ).exists(),
@@ -205,12 +206,6 @@ def _is_in_doubt(home: Home) -> bool:
     return Backlog.objects.filter(installation__in=theirs).exists()
 
 
-def _has_outage(property_id: int, now: datetime) -> bool:
-    """Also for a quarter of an hour after one: what was late comes in then."""
-    theirs = Outage.objects.filter(Q(property=None) | Q(property=property_id))
-    return theirs.filter(Q(ended_at=None) | Q(ended_at__gt=now - AFTER_AN_OUTAGE)).exists()
-
-
 def _cuts_today(purse: Purse, now: datetime) -> int:
     """Decisions to cut since midnight: a row each, written under the lock that is held here, whatever came of it."""
     since = instant(civil_date(now))
@@ -228,11 +223,6 @@ def _position(hold: StaffHold | None) -> Literal["", "open", "closed"]:
     if hold is None:
         return ""
     return "open" if hold.position == StaffHold.Position.OPEN else "closed"
-
-
-def _emergency_fen(purse: Purse) -> int:
-    taken = Emergency.objects.filter(purse=purse, repaid_at=None)
-    return int(taken.aggregate(fen=Sum("amount_fen", default=0))["fen"])
 
 
 def used_a_day_nano(draws: tuple[Draw, ...], *, now: datetime) -> int:

@@ -1,5 +1,5 @@
 """What a fair cut needs and is known to be down: a payment provider, the broker, a property's meters. While one stands,
-and for a quarter of an hour after, nobody concerned is cut (billing/facts.py).
+and for a quarter of an hour after, nobody concerned is cut (`stands`).
 
 Rows, one a thing while it is down. Those who know note it: payments of its providers, a round of its own looks for the
 broker and the telemetry.
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.core.cache import cache
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Outage
@@ -19,6 +20,7 @@ from notifications import worklist
 
 DOWN: Final = "outage"  # a kind of work item
 GATEWAY: Final = "gateway-is-connected"
+AFTERWARDS: Final = timedelta(minutes=15)  # what was late comes in then: callbacks, readings
 SILENT_FOR: Final = timedelta(seconds=90)  # gateways say every half minute that they are connected
 SILENT_PERCENT: Final = 30
 METERS_AT_LEAST: Final = 3  # fewer are a meter's own trouble
@@ -58,6 +60,12 @@ def note(*, kind: str, ref: str, property_id: int | None, is_down: bool, detail:
 
 def _key(kind: str, ref: str) -> str:
     return f"{DOWN}:{kind}:{ref}"
+
+
+def stands(*, property_id: int, now: datetime) -> bool:
+    """Whether nobody of this property may be cut for its sake; also for a while after it has ended."""
+    theirs = Outage.objects.filter(Q(property=None) | Q(property=property_id))
+    return theirs.filter(Q(ended_at=None) | Q(ended_at__gt=now - AFTERWARDS)).exists()
 
 
 def gateway_is_connected(*, now: datetime) -> None:

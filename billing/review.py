@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 
-from billing import alerts, debts, facts, notices, rules
+from billing import alerts, debts, emergency, facts, notices, rules
 from billing.facts import Home
 from billing.models import Notice, Purse, Review, SupplyDecision
 from billing.policy import NEVER_ABOVE, Decision, Facts, Rule, Verdict, Why, decide, usable_nano
@@ -30,8 +30,12 @@ log = logging.getLogger(__name__)
 FAILED: Final = "review_failed"  # a kind of work item
 AFTER_FAILURE: Final = timedelta(minutes=1)
 # What ends without anybody telling: an outage, a silent meter. It is looked for again as long as it keeps the power on.
-LOOK_AGAIN: Final = timedelta(minutes=5)
-NOBODY_TELLS: Final = frozenset({Why.READING_IN_DOUBT, Why.READING_STALE, Why.OUTAGE, Why.EXTREME_WEATHER})
+LOOK_AGAIN: Final = {
+    Why.READING_IN_DOUBT: timedelta(seconds=20),  # most often what is being rated at this moment
+    Why.READING_STALE: timedelta(minutes=5),
+    Why.OUTAGE: timedelta(minutes=5),
+    Why.EXTREME_WEATHER: timedelta(minutes=5),
+}
 TOLD: Final = frozenset({Why.NO_LEGAL_BASIS, Why.PROTECTED_ROOM, Why.NOTICE_NOT_PROVEN})  # whoever ends them asks
 SPREAD_MINUTES: Final = 360  # over which homes are looked at again each day, that are warned of days left
 NOBODY: Final = Decision(verdict=Verdict.NONE, wants="closed")
@@ -110,6 +114,8 @@ def _at_rest(home: Home, now: datetime) -> Decision:
 def _decided(home: Home, room_id: int, trace: str, now: datetime) -> Decision:
     laid_down = rules.laid_down(room_id=room_id, property_id=home.purse.property_id)
     rule = laid_down.rule()
+    if home.left_nano() > 0:
+        emergency.repaid(purse_id=home.purse.pk, now=now)
     known = facts.facts(home, rule=rule, now=now)
     decision = _of_its_kind(home, decide(known, rule=rule, now=now))
     alerts.follow(purse=home.purse, levels=decision.alerts, available_fen=home.available_fen(), now=now)
@@ -134,8 +140,9 @@ def _of_its_kind(home: Home, decision: Decision) -> Decision:
     """Meters that hold their money cut and restore by it themselves; we warn, and say what the purse owes."""
     if home.counted_here or decision.verdict in (Verdict.HOLD_OPEN, Verdict.HOLD_CLOSED):
         return decision
-    verdict = Verdict.SPARED if home.left_nano() < 0 else Verdict.PAID
-    return replace(decision, verdict=verdict, wants="closed", why_not=(), needs_notice=False, look_at=None)
+    decision = replace(decision, wants="closed", why_not=(), needs_notice=False, look_at=None)
+    decision = replace(decision, verdict=Verdict.SPARED if home.left_nano() < 0 else Verdict.PAID)
+    return decision if home.is_known() else replace(decision, alerts=frozenset(), look_below_fen=0)
 
 
 def _follow_notice(home: Home, decision: Decision, known: Facts, rule: Rule, now: datetime) -> Notice | None:
@@ -160,8 +167,8 @@ def _look_at(home: Home, decision: Decision, rule: Rule, now: datetime) -> datet
     """When time alone may change the decision."""
     due = [decision.look_at]
     why_not = set(decision.why_not)
-    if why_not & NOBODY_TELLS and not why_not & TOLD:
-        due.append(now + LOOK_AGAIN)
+    if not why_not & TOLD:
+        due += [now + after for why, after in LOOK_AGAIN.items() if why in why_not]
     if home.notice is not None and home.notice.state == Notice.State.LEFT:
         due.append(home.notice.left_at + rule.notice_for)
     if rule.warn_days is not None and home.purse.last_recharge_at is not None:

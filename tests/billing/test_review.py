@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import prepaid, review, reviews, supply
-from billing.models import Alert, Notice, Purse, Review, RoomPolicy, SupplyDecision, SupplyPolicy
+from billing.models import Alert, Emergency, Notice, Purse, Review, RoomPolicy, SupplyDecision, SupplyPolicy
 from billing.policy import NEVER_ABOVE, Verdict, Why
 from billing.rating import accrue as accrual
 from billing.tariff.civil import civil_date, instant
@@ -142,6 +142,62 @@ def test_a_meter_with_its_own_money_is_warned_about_and_never_cut_by_us():
     assert not Level.objects.exists()
 
 
+def test_what_such_a_meter_tells_asks_for_a_review_when_the_next_level_is_passed():
+    room = makers.a_room()
+    meter = makers.a_meter(room=room, held_by="meter", balance_fen=5000)
+    purse = makers.a_cut_ready_home(room, read_at=NOON, warn_fens=[1000])
+    look(purse)
+
+    for balance_fen, asked in ((1001, 0), (1000, 1), (999, 0)):
+        meter.balance_fen = balance_fen
+        meter.save(update_fields=["balance_fen"])
+        assert reviews.ask_for_low_meters(now=NOON) == asked
+        review.work(now=NOON)
+
+    assert list(Alert.objects.values_list("level", "available_fen")) == [("fen:1000", 1000)]
+
+
+def test_of_a_meter_that_has_told_nothing_nobody_is_warned():
+    room = makers.a_room()
+    makers.a_meter(room=room, held_by="meter")
+    purse = makers.a_cut_ready_home(room, read_at=NOON)
+
+    look(purse)
+
+    assert reviews.ask_for_low_meters(now=NOON) == 0
+    assert not Alert.objects.exists()
+
+
+def test_emergency_credit_is_used_like_an_overdraft_and_ends_with_the_debt():
+    purse = a_home(fen=-300)
+    Emergency.objects.create(
+        purse=purse, property=purse.property, recharge=0, amount_fen=500, taken_at=NOON, taken_by=makers.a_user()
+    )
+
+    assert look(purse).verdict == Verdict.CREDIT
+    purse.refresh_from_db()
+    assert (purse.limit_fen, purse.restore_above_fen) == (500, -500)
+    recharge(purse, 301)
+    review.work(now=SOON)
+
+    purse.refresh_from_db()
+    assert (purse.limit_fen, purse.restore_above_fen) == (0, 0)
+    assert Emergency.objects.get().repaid_at == SOON
+
+
+def test_emergency_credit_brings_back_what_was_cut():
+    purse = a_home(fen=-300, restore_above_fen=1000)
+    look(purse)
+    assert relay(purse) == "open"
+    Emergency.objects.create(
+        purse=purse, property=purse.property, recharge=0, amount_fen=500, taken_at=NOON, taken_by=makers.a_user()
+    )
+
+    assert supply.decide(purse_id=purse.pk, trace="tap", now=SOON) == Verdict.CREDIT
+
+    assert relay(purse) == "closed"
+
+
 # ---- what was decided is written down ----
 
 
@@ -263,7 +319,7 @@ def test_what_protects_a_day_ends_at_chinas_midnight():
     assert relay(purse) == "open"
 
 
-@pytest.mark.parametrize("why", sorted(review.NOBODY_TELLS))
+@pytest.mark.parametrize("why", review.LOOK_AGAIN)
 def test_what_ends_untold_is_looked_for_every_few_minutes(why):
     purse = a_home()
     AGAINST[why](purse)
@@ -271,7 +327,7 @@ def test_what_ends_untold_is_looked_for_every_few_minutes(why):
     look(purse)
 
     purse.refresh_from_db()
-    assert purse.look_at == NOON + review.LOOK_AGAIN
+    assert purse.look_at == NOON + review.LOOK_AGAIN[why]
 
 
 @pytest.mark.parametrize("why", sorted(review.TOLD))

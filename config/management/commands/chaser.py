@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import changes, holds, interruptions, outages, prepaid, rating, review, supply
+        from billing import changes, holds, interruptions, outages, prepaid, rating, review, reviews, supply
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import disputing
         from payments import chase, evidence, health, inbox, keyring, shipping
@@ -33,6 +33,7 @@ class Command(BaseCommand):
                 health.look: 30,
                 mirror_sweep.work: 60,
                 disputing.follow: 300,
+                reviews.ask_for_low_meters: 60,
                 review.work: 2,  # what recharges and staff ask for, and what the hour brings
                 keyring.refresh: 600,
                 evidence.forget_unverified: 3600,
