@@ -7,11 +7,12 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing import audit, changes, notices, prepaid
-from billing.models import Alert, Notice, SupplyDecision
+from billing import audit, changes, notices, outages, prepaid
+from billing.models import Alert, Interruption, Notice, SupplyDecision
 from meters.models import Installation, Level
 from notifications.models import Message
 from tests import makers
@@ -95,7 +96,11 @@ class Used:
 
 @pytest.fixture
 def used(quiet_town: Town) -> Used:
-    quiet_town.start("gateway", "chaser")
+    """The chaser comes second: where it finds that no gateway is connected, nobody is cut for a quarter of an hour."""
+    cache.delete(outages.GATEWAY)
+    quiet_town.start("gateway")
+    quiet_town.until(lambda: cache.get(outages.GATEWAY), "the gateway says that it is connected")
+    quiet_town.start("chaser")
     return Used(quiet_town)
 
 
@@ -129,6 +134,8 @@ def test_from_the_first_warning_to_the_light(used: Used):
     assert used.moves() == ["open", "closed"]
     used.until_told()
     assert not Message.objects.filter(kind__in=["low_balance", "balance_used_up"], state="waiting").exists()
+    interruption = town.until(Interruption.objects.filter(state="over").first, "the clock has stopped")
+    assert (interruption.cause, interruption.seconds < 10) == ("spent", True)
     verdicts = list(SupplyDecision.objects.order_by("pk").values_list("verdict", flat=True))
     assert verdicts == ["paid", "spared", "spent", "paid"]
     assert audit.audit(checks=audit.CHECKS, now=timezone.now()).findings == ()
