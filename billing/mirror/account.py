@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal
-
-NAMED_AT_MOST: Final = 20  # missing purchase numbers that are named
+from typing import Literal
 
 Puzzle = Literal["count_went_back", "purchase_unknown", "balance_rose"]
 
@@ -23,7 +21,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class PutIn:
-    """Money that went into the meter (below zero: out of it). Without a purchase number it counts from `at` on."""
+    """Money that went into the meter (below zero: out of it). Where its purchase number is not known, or it took none,
+    it counts from `at` on."""
 
     amount_fen: int
     number: int | None
@@ -46,16 +45,13 @@ class Money:
         """All that the meter took since it was hung, up to a reading."""
         return self.opening_fen + sum(one.amount_fen for one in self.put_in if one.is_in(shown)) - shown.balance_fen
 
-    def missing(self, after_count: int, count: int) -> list[int]:
-        """The first of the purchase numbers above one count, up to another, of which we know nothing."""
-        known = {one.number for one in self.put_in}
-        missing: list[int] = []
-        for number in range(after_count + 1, count + 1):
-            if number not in known:
-                missing.append(number)
-            if len(missing) == NAMED_AT_MOST:
-                break
-        return missing
+    def has_strangers(self, before: Shown, after: Shown) -> bool:
+        """Whether the meter counted more purchases between two readings than we know of. One that we know without its
+        number is known to be among those of its time."""
+        numbers = {one.number for one in self.put_in if one.number and before.count < one.number <= after.count}
+        unnumbered = [one for one in self.put_in if one.number is None and one.amount_fen > 0]
+        of_the_time = sum(before.at < one.at <= after.at for one in unnumbered)
+        return after.count - before.count > len(numbers) + of_the_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ def puzzle(shown: Shown, *, known: Known, money: Money) -> Puzzle | None:
     """Why a reading cannot follow what is known; None when it adds up."""
     if known.shown is not None and shown.count < known.shown.count:
         return "count_went_back"
-    if known.shown is not None and money.missing(known.shown.count, shown.count):
+    if known.shown is not None and money.has_strangers(known.shown, shown):
         return "purchase_unknown"
     is_accepted = money.accepted_until is not None and shown.at <= money.accepted_until
     return "balance_rose" if money.used_fen(shown) < known.used_fen and not is_accepted else None

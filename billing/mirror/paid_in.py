@@ -20,10 +20,7 @@ def since_hung(installation: Installation, *, now: datetime) -> tuple[tuple[PutI
     next_at = _hung_again_at(installation)
     if next_at:
         landed = landed.filter(landed_at__lt=next_at)
-    put_in = [
-        PutIn(amount_fen, number if number is not None and number > 0 else None, landed_at or now)
-        for amount_fen, number, landed_at in landed.order_by("pk").values_list("amount_fen", "number", "landed_at")
-    ]
+    put_in = [_put_in(top_up, now) for top_up in landed.order_by("pk")]
     accepted_until: datetime | None = None
     for money in MeterMoney.objects.filter(installation=installation, entered_at__lte=now).order_by("pk"):
         if money.kind == MeterMoney.Kind.ACCEPTED:
@@ -31,6 +28,13 @@ def since_hung(installation: Installation, *, now: datetime) -> tuple[tuple[PutI
         else:
             put_in.append(PutIn(money.amount_fen, money.number, money.happened_at))
     return tuple(put_in), accepted_until
+
+
+def _put_in(top_up: TopUp, now: datetime) -> PutIn:
+    """What landed by a person's word alone has no number: it is in since it was sent."""
+    if top_up.number is not None and top_up.number > 0:
+        return PutIn(top_up.amount_fen, top_up.number, top_up.landed_at or now)
+    return PutIn(top_up.amount_fen, None, top_up.sent_at or top_up.landed_at or now)
 
 
 def _hung_again_at(installation: Installation) -> datetime | None:

@@ -46,13 +46,12 @@ def live(dice: random.Random, box: Box, *, second: Draw | None = None) -> None:
 
 def bought_elsewhere(dice, box: Box, now) -> None:
     fen = dice.randint(1, 3_000)
-    has_number = dice.random() < 0.5
+    is_counted, is_known = dice.random() < 0.7, dice.random() < 0.5
     box.balance_fen += fen
-    box.count += has_number
+    box.count += is_counted
     box.bought_fen += fen
-    explained.bought_elsewhere(
-        word(box, at=now, key=f"e{now}"), amount_fen=fen, number=box.count if has_number else None, now=now
-    )
+    number = box.count if is_counted and is_known else None
+    explained.bought_elsewhere(word(box, at=now, key=f"e{now}"), amount_fen=fen, number=number, now=now)
 
 
 def taken_out(dice, box: Box, now) -> None:

@@ -13,7 +13,7 @@ from billing.rating import days
 from meters.models import Installation, TopUp
 from notifications.models import WorkItem
 from tests import makers
-from tests.billing.books import summed
+from tests.billing.books import summed, top_up
 from tests.billing.mirror.metered import DAY, Box, a_box, close, day, in_meter, mirrored, word
 from tests.billing.rating import world
 from tests.billing.rating.world import HOUR, START
@@ -218,17 +218,27 @@ class TestWhatDoesNotAddUp:
         assert items() == [("meter_balance_unexplained", "count_went_back")]
 
     def test_a_top_up_of_ours_that_is_on_its_way_needs_nobody(self, box):
-        top_up = box.buy(1_000, at=START + 23.2 * HOUR)
-        TopUp.objects.filter(pk=top_up.pk).update(state="sent", landed_at=None, sent_at=START + 23.2 * HOUR)
+        bought = box.buy(1_000, at=START + 23.2 * HOUR)
+        TopUp.objects.filter(pk=bought.pk).update(state="sent", landed_at=None, sent_at=START + 23.2 * HOUR)
         box.tell(START + 23.5 * HOUR)
         goes_on(box)
 
         assert close(START + 26 * HOUR) == 0
         assert items() == []
 
-        TopUp.objects.filter(pk=top_up.pk).update(state="landed", landed_at=START + 26 * HOUR)
+        TopUp.objects.filter(pk=bought.pk).update(state="landed", landed_at=START + 26 * HOUR)
         assert close(START + 27 * HOUR) == 1
         assert mirrored(box.draw) == [(day(0), 100)]
+
+    def test_a_top_up_that_a_person_let_land_is_one_of_those_that_the_meter_counted(self, box):
+        bought = box.buy(1_000, at=START + 23.2 * HOUR)
+        TopUp.objects.filter(pk=bought.pk).update(number=-1, sent_at=START + 23.2 * HOUR, landed_at=START + 25 * HOUR)
+        box.tell(START + 23.5 * HOUR)
+        goes_on(box)
+
+        assert close(START + 26 * HOUR) == 1
+        assert mirrored(box.draw) == [(day(0), 100)]
+        assert_books_are_sound()
 
     def test_one_that_waits_holds_up_nobody_else(self, box):
         box.balance_fen += 2_000
@@ -400,6 +410,29 @@ class TestAudit:
         )
 
         assert "what was taken out of a meter has its entry" in self.findings()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tenants_pay_while_their_meters_are_mirrored():
+    boxes = [a_box() for _ in range(4)]
+    for box in boxes:
+        box.tell(START + HOUR)
+        box.use(2_000)
+        box.tell(START + 23 * HOUR)
+        goes_on(box)
+    now = START + 26 * HOUR
+    rating.work(now=now)
+    days.close(now=now)
+
+    def pay() -> None:
+        for nth in range(5):
+            for box in reversed(boxes):
+                top_up(box.draw.purse, 100, key=f"pay:{box.draw.pk}:{nth}", now=now)
+
+    found = race([pay, lambda: sweep.work(now=now), lambda: sweep.work(now=now)])
+
+    assert not [one for one in found if isinstance(one, Exception)]
+    assert set(Purse.objects.values_list("in_meter_fen", "in_transit_fen")) == {(-100, 500)}
 
 
 @pytest.mark.django_db(transaction=True)
