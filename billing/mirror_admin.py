@@ -97,7 +97,7 @@ class MirroredDayAdmin(ScopedAdmin[MirroredDay]):
         *("property", room, meter, "usage_date", taken, ours, difference, of_month),
         *("read_at", "purchase_count", left, yuan_column("used_fen", label=_("used so far")), "mirrored_at"),
     )
-    list_display = (room, meter, "usage_date", taken, ours, difference, of_month, left, "read_at", "property")
+    list_display = (room, meter, "usage_date", taken, ours, difference, of_month, left, "property")
     list_filter = (PropertyFilter, DriftFilter)
     date_hierarchy = "usage_date"
     search_fields = ("installation__room__number", "installation__meter__serial")
