@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("confirm", "restore")
+NAMES = ("confirm", "restore", "ingest")
 
 
 def main() -> int:
