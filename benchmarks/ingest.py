@@ -1,7 +1,7 @@
 """`ingest`: readings stored and rated a second, from the decoded batch to the commit of what they cost.
 
 As in a gateway: one thread stores batches of up to 5,000, another rates what is stored; the clock stops when nothing is
-left, neither a batch nor a backlog. One in a hundred comes twice, two in a thousand late. Durably committed.
+left, neither a batch nor a backlog. One in a hundred comes twice, one in two thousand late. Durably committed.
 
 The reference copies the same rows, binary, into a table like the one that keeps them, committed each 5,000.
 

@@ -26,7 +26,7 @@ BUILDINGS: Final = 20
 BATCH: Final = 2000
 STARTS: Final = date(2026, 1, 1)
 QUARTER: Final = timedelta(minutes=15)
-LATE_PER_MILLE, TWICE_PER_MILLE = 2, 10
+LATE_PER_10000, TWICE_PER_10000 = 5, 100
 
 DEFINITION: Final[dict[str, Any]] = {
     "periods": [
@@ -81,7 +81,8 @@ class Streets:
             property=building.property, tariff=tariff, building=building, starts_date=STARTS, assigned_at=self.at
         )
         draft = TariffVersion.objects.create(tariff=tariff, number=1, starts_date=STARTS, definition=DEFINITION)
-        return tariffs.publish(version_id=draft.pk, by=None, reason="", now=self.at)
+        tariffs.publish(version_id=draft.pk, by=None, reason="", now=self.at)
+        return TariffVersion.objects.get(pk=draft.pk)  # with how far its prices are laid out
 
     def add(self, count: int) -> None:
         """So many homes more, plain ones: their tariff is laid out and nothing waits."""
@@ -149,9 +150,9 @@ class Streets:
             self.wh[n] += dice.randint(0, 240)
             one = self._heard(n, self.at, self.wh[n])
             said.append(one)
-            if dice.randrange(1000) < TWICE_PER_MILLE:
+            if dice.randrange(10_000) < TWICE_PER_10000:
                 said.append(one)
-            elif dice.randrange(1000) < LATE_PER_MILLE:
+            elif dice.randrange(10_000) < LATE_PER_10000:
                 self._late.append(self._heard(n, self.at - timedelta(minutes=1), self.wh[n]))
         return said
 

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         from billing import changes, holds, interruptions, outages, prepaid, rating, review, reviews, supply
         from billing.mirror import sweep as mirror_sweep
-        from billing.rating import disputing
+        from billing.rating import days, disputing
         from payments import chase, evidence, health, inbox, keyring, shipping
 
         Rounds(
@@ -28,6 +28,7 @@ class Command(BaseCommand):
                 supply.recheck: 10,
                 changes.catch_up: 15,
                 rating.work: 15,  # the gateway does it at once; this is the net
+                days.close: 10,
                 interruptions.sweep: 2,
                 outages.look: 30,
                 health.look: 30,
