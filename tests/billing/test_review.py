@@ -273,6 +273,32 @@ def test_what_is_missing_is_said_to_the_fen():
     assert "Recharge more than ¥13.00: " in supply.explain(tenancy=purse.tenancy, now=NOON).remedy
 
 
+def test_a_recharge_that_does_not_cover_what_was_accrued_leaves_it_off():
+    purse = a_home(fen=-600)
+    look(purse)
+
+    recharge(purse, 600)
+    assert relay(purse) == "open"
+
+    recharge(purse, 1, key="payment:2")
+    assert relay(purse) == "closed"
+    assert Level.objects.get(kind="show").wanted == "1"
+
+
+def test_a_payment_never_turns_the_power_off_and_asks_who_may():
+    purse = a_home(fen=-600)
+    supply.place_cut_hold(purse_id=purse.pk, key="order:1", reason="r", expires_at=SOON)
+    look(purse)
+    assert relay(purse) == "closed"
+
+    recharge(purse, 1, now=SOON)
+
+    assert relay(purse) == "closed"
+    assert Review.objects.get().why == "recharge"
+    review.work(now=SOON)
+    assert relay(purse) == "open"
+
+
 def test_a_quiet_homes_recharge_asks_for_no_review_until_it_falls_below_what_was_paid():
     purse = a_home(fen=50_000)
     look(purse)
