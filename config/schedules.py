@@ -11,6 +11,7 @@ BEAT = "qcluster-beat"
 
 SCHEDULES = {
     "months of readings ahead": ("config.schedules.make_months", 60 * 24),
+    "months of readings that nobody needs": ("config.schedules.drop_months", 60 * 24),
     "proof of life": ("config.schedules.beat", 1),
     "prices laid out ahead": ("config.schedules.lay_out_prices", 60 * 24),
     "holidays of next year": ("config.schedules.warn_of_holidays", 60 * 24),
@@ -33,6 +34,16 @@ def make_months() -> list[str]:
     from meters import partitions
 
     return partitions.make_months(now=timezone.now())
+
+
+def drop_months() -> list[str]:
+    from django.conf import settings
+
+    from billing.rating import retention
+    from meters import partitions
+
+    kept = settings.READINGS_KEPT_MONTHS
+    return partitions.drop_months(now=timezone.now(), kept=kept, may_drop=retention.may_drop)
 
 
 def lay_out_prices() -> int:
