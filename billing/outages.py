@@ -20,6 +20,7 @@ from notifications import worklist
 
 DOWN: Final = "outage"  # a kind of work item
 GATEWAY: Final = "gateway-is-connected"
+MISSED: Final = "gateway-is-missed"  # since when
 AFTERWARDS: Final = timedelta(minutes=15)  # what was late comes in then: callbacks, readings
 SILENT_FOR: Final = timedelta(seconds=90)  # gateways say every half minute that they are connected
 SILENT_PERCENT: Final = 30
@@ -76,16 +77,20 @@ def gateway_is_connected(*, now: datetime) -> None:
 def look(*, now: datetime) -> None:
     """The round: whether any gateway is connected, and whether a property's meters have fallen silent together."""
     said = cache.get(GATEWAY)
-    is_silent = said is None or timezone.now() - datetime.fromisoformat(said) > SILENT_FOR
-    note(
-        kind=Outage.Kind.BROKER,
-        ref="gateways",
-        property_id=None,
-        is_down=is_silent,
-        detail=f"no gateway is connected since {said or 'ever'}",
-        now=now,
-    )
+    detail = f"no gateway is connected since {said or 'ever'}"
+    is_down = _is_missed(said)
+    note(kind=Outage.Kind.BROKER, ref="gateways", property_id=None, is_down=is_down, detail=detail, now=now)
     look_at_telemetry(now=now)
+
+
+def _is_missed(said: str | None) -> bool:
+    """Missed twice, a minute and a half apart: when everything is started at once, a gateway may come after us."""
+    now = timezone.now()
+    if said is not None and now - datetime.fromisoformat(said) <= SILENT_FOR:
+        cache.delete(MISSED)
+        return False
+    cache.add(MISSED, now.isoformat(), timeout=None)
+    return now - datetime.fromisoformat(cache.get(MISSED, now.isoformat())) > SILENT_FOR
 
 
 def look_at_telemetry(*, now: datetime) -> int:
