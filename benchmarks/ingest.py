@@ -3,7 +3,8 @@
 As in a gateway: one thread stores batches of up to 5,000, another rates what is stored; the clock stops when nothing is
 left, neither a batch nor a backlog. One in a hundred comes twice, one in two thousand late. Durably committed.
 
-The reference copies the same rows, binary, into a table like the one that keeps them, committed each 5,000.
+The reference copies the same rows, binary, into the same table (hours before the meters hung), committed each
+5,000.
 
 Three figures: 10,000 meters; 100,000; and 100,000 with 5 million readings stored (SCALE=full: 1,000,000 meters and 50
 million). The ratio that counts is the lowest of the three; `flat` is the lowest over the highest.
@@ -29,15 +30,11 @@ if TYPE_CHECKING:
 GOAL, AIM, FLAT = 0.04, 0.10, 0.7
 NAME = "bench_ingest"
 BATCH = 5000
+BEFORE = timedelta(hours=8)  # so far before: nobody rates what was read before the meter hung
 SIZES = {"small": (10_000, 100_000, 5_000_000), "full": (100_000, 1_000_000, 50_000_000)}
 
-_RAW = """
-
-drop table if exists bench_raw;
-create table bench_raw (like meters_reading including all);
-"""
 _COPY = """
-copy bench_raw (meter_id, read_at, property_id, received_at, import_wh, power_w, balance_fen, relay, source)
+copy meters_reading (meter_id, read_at, property_id, received_at, import_wh, power_w, balance_fen, relay, source)
 from stdin (format binary)
 """
 _FILL = """
@@ -140,14 +137,12 @@ def _batched(said: list[Heard]) -> list[list[Heard]]:
 
 
 def _raw_copy(said: list[Heard]) -> float:
-    """Rows a second of the same readings by COPY alone."""
+    """Rows a second of the same readings by COPY alone, into the same partition."""
     from django.db import connection
 
     from meters.models import Meter
 
     ids = dict(Meter.objects.values_list("serial", "pk"))
-    with connection.cursor() as cursor:
-        cursor.execute(_RAW)
     rows = {
         (ids[one.address[1]], report.at): (one, report)
         for one in said
@@ -161,7 +156,9 @@ def _raw_copy(said: list[Heard]) -> float:
         with raw.transaction(), raw.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(["int8", "timestamptz", "int8", "timestamptz", "int8", "int4", "int8", "varchar", "int2"])
             for (meter_id, at), (one, report) in todo[start : start + BATCH]:
-                copy.write_row((meter_id, at, 1, one.frame.received_at, report.import_wh, None, None, "closed", 0))
+                copy.write_row(
+                    (meter_id, at - BEFORE, 1, one.frame.received_at, report.import_wh, None, None, "closed", 0)
+                )
     return len(todo) / (time.perf_counter() - began)
 
 

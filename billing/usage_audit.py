@@ -41,9 +41,22 @@ having count(r.id) <> d.revision - 1
 
 
 def months(now: datetime) -> Iterator[Finding]:
-    """Months are the sums of their days."""
+    """Months are the sums of their days, and of their own lines."""
     del now
-    return found("a month is the sum of its days", _MONTHS)
+    yield from found("a month is the sum of its days", _MONTHS)
+    yield from found("a month is the sum of its lines", _LINES_OF_MONTHS)
+
+
+_LINES_OF_MONTHS = """
+select 'draw ' || m.draw_id || ' ' || m.month_date, m.energy_wh || ' Wh and ' || m.cost_nano || ' nano-fen, its lines '
+       || l.wh || ' and ' || l.nano
+  from billing_usagemonth m
+ cross join lateral (select coalesce(sum(wh::bigint), 0) as wh,
+                            coalesce(sum(wh::bigint * split_part(name, ':', 4)::bigint), 0) as nano
+                       from jsonb_each_text(m.line_wh) as line (name, wh)) l
+ where (l.wh, l.nano) is distinct from (m.energy_wh::numeric, m.cost_nano::numeric)
+ order by m.draw_id, m.month_date
+"""
 
 
 _MONTHS = """

@@ -140,7 +140,10 @@ class UsageRevision(models.Model):
 
 
 class UsageMonth(models.Model):
-    """The closed days of a draw in a month, summed. A year is its twelve rows. Kept for ever."""
+    """The closed days of a draw in a month, summed. A year is its twelve rows. Kept for ever.
+
+    `line_wh`: Wh by "version:tier:period:price:fee", what a bill shows; its cost is Wh times price.
+    """
 
     pk = models.CompositePrimaryKey("draw_id", "month_date")
     draw = models.ForeignKey(Draw, models.PROTECT, db_index=False, related_name="months")
@@ -152,6 +155,7 @@ class UsageMonth(models.Model):
     cost_nano = models.BigIntegerField()
     fee_nano = models.BigIntegerField()
     period_wh = models.JSONField(default=dict)
+    line_wh = models.JSONField(default=dict)
 
     def __str__(self) -> str:
         return f"{self.draw_id} {self.month_date:%Y-%m}"

@@ -39,14 +39,17 @@ SAYS: Final = (
 # Plan: one row by key; a day's sums are added in the transaction that keeps the day, a revision's difference as well.
 _MONTH = """
 insert into billing_usagemonth as m
-       (draw_id, month_date, property_id, purse_id, days, energy_wh, cost_nano, fee_nano, period_wh)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+       (draw_id, month_date, property_id, purse_id, days, energy_wh, cost_nano, fee_nano, period_wh, line_wh)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb)
 on conflict (draw_id, month_date) do update
    set days = m.days + excluded.days, energy_wh = m.energy_wh + excluded.energy_wh,
        cost_nano = m.cost_nano + excluded.cost_nano, fee_nano = m.fee_nano + excluded.fee_nano,
        period_wh = (select coalesce(jsonb_object_agg(k, coalesce((m.period_wh ->> k)::bigint, 0)
                                                         + coalesce((excluded.period_wh ->> k)::bigint, 0)), '{}')
-                      from jsonb_object_keys(m.period_wh || excluded.period_wh) k)
+                      from jsonb_object_keys(m.period_wh || excluded.period_wh) k),
+       line_wh = (select coalesce(jsonb_object_agg(k, coalesce((m.line_wh ->> k)::bigint, 0)
+                                                      + coalesce((excluded.line_wh ->> k)::bigint, 0)), '{}')
+                    from jsonb_object_keys(m.line_wh || excluded.line_wh) k)
 """
 
 
@@ -199,16 +202,25 @@ def _by_hour(priced: Iterable[Priced]) -> list[int]:
     return hours
 
 
+def line_name(line: Mapping[str, Any]) -> str:
+    """Under which name a month sums a line up: what makes it another line of a bill."""
+    return ":".join(str(line[part]) for part in ("version", "tier", "period", "price", "fee"))
+
+
 def _add_to_month(row: UsageDay, days: int, *, sign: int = 1) -> None:
     period_wh: dict[str, int] = {}
+    line_wh: dict[str, int] = {}
     for line in row.lines:
         period_wh[line["period"]] = period_wh.get(line["period"], 0) + sign * line["energy_wh"]
+        name = line_name(line)
+        line_wh[name] = line_wh.get(name, 0) + sign * line["energy_wh"]
     sums: list[int | str] = [
         days,
         sign * row.energy_wh,
         sign * row.cost_nano,
         sign * row.fee_nano,
         json.dumps(period_wh),
+        json.dumps(line_wh),
     ]
     with connection.cursor() as cursor:
         cursor.execute(_MONTH, [row.draw_id, row.usage_date.replace(day=1), row.property_id, row.purse_id, *sums])
