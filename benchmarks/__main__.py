@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("confirm", "restore", "ingest")
+NAMES = ("confirm", "restore", "ingest", "bills")
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ does what was put right in the month of months before. A bill that was issued is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -19,14 +19,14 @@ from billing.tariff.civil import instant
 
 MONTH = timedelta(days=31)
 
-# Plan: a property's months by their index, its days of the month by theirs, once each, joined by hashing. A day's
+# Plan: the properties' months by their index, their days of the month by theirs, once each, joined by hashing. A day's
 # register is taken with its date, so that a register that began anew in between is told as it was.
 _BILLS = """
 with used as (
     select draw_id, sum(posted_fen) as posted_fen, min(array[usage_date - date '2000-01-01', opens_wh]) as opens,
            max(array[usage_date - date '2000-01-01', closes_wh]) as closes
       from billing_usageday
-     where property_id = %(property)s and usage_date >= %(month)s and usage_date < %(next)s
+     where property_id = any(%(properties)s) and usage_date >= %(month)s and usage_date < %(next)s
      group by draw_id
 )
 select m.purse_id, p.tenancy_id, m.draw_id, d.meter_id, m.days, m.energy_wh, m.cost_nano, m.fee_nano, m.line_wh,
@@ -35,7 +35,7 @@ select m.purse_id, p.tenancy_id, m.draw_id, d.meter_id, m.days, m.energy_wh, m.c
   join used u on u.draw_id = m.draw_id
   join billing_draw d on d.id = m.draw_id
   join billing_purse p on p.id = m.purse_id
- where m.property_id = %(property)s and m.month_date = %(month)s
+ where m.property_id = any(%(properties)s) and m.month_date = %(month)s
  order by m.purse_id, m.draw_id
 """
 # Plan: revisions are few; each entry by its key.
@@ -43,7 +43,7 @@ _PUT_RIGHT = """
 select d.purse_id, sum(case when k.kind in ('paid', 'subsidy') then t.amount_fen else 0 end)
                    - sum(case when c.kind in ('paid', 'subsidy') then t.amount_fen else 0 end)
   from billing_usagerevision r
-  join billing_draw d on d.id = r.draw_id and d.property_id = %(property)s
+  join billing_draw d on d.id = r.draw_id and d.property_id = any(%(properties)s)
   join billing_journalentry e on e.key = r.entry_key
   join billing_transfer t on t.entry_id = e.id
   join billing_ledgeraccount k on k.id = t.debit_id
@@ -108,11 +108,11 @@ class Bill:
         return units.shown_apart(energy_nano_fen=cost_nano, fee_nano_fen=fee_nano)
 
 
-def bills(*, property_id: int, month_date: date) -> list[Bill]:
-    """The bills of a property for the month that begins on month_date, by purse."""
+def bills(*, property_ids: Iterable[int], month_date: date) -> list[Bill]:
+    """The bills of properties for the month that begins on month_date, by purse. All at once reads the days once."""
     following = (month_date + MONTH).replace(day=1)
-    about: dict[str, int | date] = {
-        "property": property_id,
+    about: dict[str, list[int] | date] = {
+        "properties": list(property_ids),
         "month": month_date,
         "next": following,
         "from_at": instant(month_date),

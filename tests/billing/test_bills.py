@@ -26,7 +26,7 @@ def draw() -> Draw:
 
 
 def test_its_lines_are_the_energy_at_each_price_and_add_up_to_what_was_posted(draw):
-    (bill,) = bills(property_id=draw.property_id, month_date=NOVEMBER)
+    (bill,) = bills(property_ids=[draw.property_id], month_date=NOVEMBER)
 
     (meter,) = bill.meters
     assert (bill.purse_id, bill.tenancy_id, bill.put_right_fen) == (draw.purse_id, draw.tenancy_id, 0)
@@ -40,7 +40,7 @@ def test_its_lines_are_the_energy_at_each_price_and_add_up_to_what_was_posted(dr
 def test_a_day_that_was_revised_is_in_its_lines_as_it_is_now(draw):
     tell(draw, (24, 103_000), now=NOW + HOUR)
 
-    (bill,) = bills(property_id=draw.property_id, month_date=NOVEMBER)
+    (bill,) = bills(property_ids=[draw.property_id], month_date=NOVEMBER)
 
     assert sum(line.energy_wh for line in bill.meters[0].lines) == 4_800
     assert abs(sum(bill.shown_fen()) - bill.posted_fen) <= 1
@@ -60,10 +60,10 @@ def test_what_was_put_right_of_a_month_before_stands_on_the_bill_of_the_month_in
     days.close(now=later)
     assert posted_for_two_days(draw) != before
 
-    (bill,) = bills(property_id=draw.property_id, month_date=date(2026, 12, 1))
+    (bill,) = bills(property_ids=[draw.property_id], month_date=date(2026, 12, 1))
 
     assert bill.put_right_fen == posted_for_two_days(draw) - before
-    (november,) = bills(property_id=draw.property_id, month_date=NOVEMBER)
+    (november,) = bills(property_ids=[draw.property_id], month_date=NOVEMBER)
     assert november.put_right_fen == 0
 
 
@@ -77,5 +77,5 @@ def test_another_propertys_homes_are_not_in_it(draw):
     other = world.a_draw()
     tell(other, (24, 102_400))
 
-    assert [bill.purse_id for bill in bills(property_id=draw.property_id, month_date=NOVEMBER)] == [draw.purse_id]
+    assert [bill.purse_id for bill in bills(property_ids=[draw.property_id], month_date=NOVEMBER)] == [draw.purse_id]
     assert UsageMonth.objects.count() == 2

@@ -43,3 +43,22 @@ def test_a_quick_run_of_confirm_credits_each_payment_once_and_says_how_fast(fold
     assert line["ours"] > 0
     assert line["reference"] > 0
     assert {"date", "machine", "commit", "goal", "ratio"} <= line.keys()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["ingest", "bills"])
+def test_a_quick_run_of_the_others_rates_and_bills_all_that_was_used(folder: Path, name: str):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DATABASE_", "MQTT_"))}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks", name, "--quick"],
+        cwd=PROJECT,
+        env=environment | {"METERPAY_VAR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stderr
+    line = json.loads((folder / "bench.jsonl").read_text())
+    assert (line["name"], line["ours"] > 0, line["reference"] > 0) == (name, True, True)
