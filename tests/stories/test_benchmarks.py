@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("benchmarks")  # they share a folder, and two cores
 
 
 @pytest.fixture
