@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("benchmarks")  # they share a folder, and two cores
 
 
 @pytest.fixture
-def folder() -> Path:
-    """A place that PostgreSQL may enter when we are root, which pytest's own folders are not."""
-    made = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}" / "benchmarks"
+def folder(request: pytest.FixtureRequest) -> Path:
+    """A place that PostgreSQL may enter when we are root, which pytest's own folders are not; one for each test."""
+    kind = getattr(request.node, "callspec", None)
+    name = kind.params["name"] if kind else "confirm"
+    made = Path(tempfile.gettempdir()) / f"meterpay-tests-{os.getuid()}" / f"benchmarks-{name}"
     made.mkdir(mode=0o711, parents=True, exist_ok=True)
     (made / "bench.jsonl").unlink(missing_ok=True)
     return made
