@@ -244,6 +244,11 @@ def verdict(decision: SupplyDecision) -> str:
     return supply_words.verdict(decision.verdict)
 
 
+@admin.display(description=_("power"), ordering="wants")
+def wanted(decision: SupplyDecision) -> str:
+    return gettext("on") if decision.wants == "closed" else gettext("off")
+
+
 @admin.display(description=_("why not cut"))
 def why_not(decision: SupplyDecision) -> str:
     return supply_words.listed(supply_words.why_not(decision.because))
@@ -264,11 +269,11 @@ class VerdictFilter(admin.SimpleListFilter):
 class SupplyDecisionAdmin(ScopedAdmin[SupplyDecision]):
     related = ("room__building", "purse__tenancy__room__building", "property")
     fields = (
-        *("room", "purse", "decided_at", verdict, "wants", why_not),
+        *("room", "purse", "decided_at", verdict, wanted, why_not),
         *(yuan_column("available_fen", label=_("available")), "read_at", "trace", "property"),
     )
     list_display = (
-        *("decided_at", "room", verdict, "wants", why_not),
+        *("decided_at", "room", verdict, wanted, why_not),
         *(yuan_column("available_fen", label=_("available")), "property"),
     )
     list_filter = (PropertyFilter, VerdictFilter)

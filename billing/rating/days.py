@@ -112,8 +112,8 @@ def close_room(*, room_id: int, now: datetime) -> int:
         draws = _held(room_id)
         if {pk: _mark(draw) for pk, draw in draws.items()} != marks:
             return 0
-        days = [day for day in days if day.usage_date < _clear_until(room_id)]
-        days = list(_thawed(days))
+        clear_until = _clear_until(room_id)
+        days = list(_thawed(day for day in days if day.usage_date < clear_until))
         for draw_id, theirs in groupby(days, key=lambda day: day.draw_id):
             keeping.keep(draws[draw_id], list(theirs), sums[draw_id], now)
         _look({draws[day.draw_id].purse_id for day in days}, now)
