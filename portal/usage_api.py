@@ -25,6 +25,7 @@ from portal.prices import Prices, Slot, prices_of
 from portal.usage import AT_MOST, Line, Metered, Sum
 
 MONTH_AGO = timedelta(days=30)
+YEARS = range(2000, 2100)
 KWH = "kilowatt-hours with three decimals"
 YUAN = "yuan with two decimals"
 PRICE = "yuan per kWh, exact"
@@ -53,6 +54,8 @@ class UsageRequest(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         to_date: date = attrs.get("to") or civil_date(timezone.now())
+        if not all(on.year in YEARS for on in (to_date, attrs.get("from") or to_date)):
+            raise serializers.ValidationError({"to": _("Write the date as 2026-11-23.")})
         from_date: date = attrs.get("from") or to_date - (timedelta() if attrs["by"] == "hour" else MONTH_AGO)
         if from_date > to_date:
             raise serializers.ValidationError({"from": _("The first day lies after the last.")})
