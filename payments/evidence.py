@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,14 +33,19 @@ KEPT_HEADERS = (
     "request-id",
 )
 
+# In the order of the unique key, so that two processes that store the same events wait and do not lock each other out.
 STORE = """
 insert into payments_providerevent
     (merchant_id, provider, event_id, is_verified, state, body, body_sha256, excerpt, headers, receipt, reason, times,
      trace, received_at)
-values (%s, %s, %s, true, 'stored', %s, %s, '', %s, %s, '', 1, %s, %s)
+select merchant, provider, event, true, 'stored', body, sha256, '', headers::jsonb, receipt::jsonb, '', times, trace, at
+  from unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::int[],
+              %s::text[], %s::timestamptz[])
+       e (merchant, provider, event, body, sha256, headers, receipt, times, trace, at)
+ order by merchant, event
 on conflict (merchant_id, event_id) where is_verified
-do update set times = payments_providerevent.times + 1
-returning id, state, trace
+do update set times = payments_providerevent.times + excluded.times
+returning merchant_id, event_id, id, state, trace
 """
 
 # One statement, so that a flood from many threads is counted right to within those at work at the same instant.
@@ -62,6 +68,23 @@ select %(merchant)s, %(provider)s, '', false, 'refused', null, %(sha256)s, %(exc
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A verified callback as it came in. `trace` is its request's, `at` when it came."""
+
+    merchant_id: int
+    receipt: Receipt
+    body: bytes
+    headers: Mapping[str, str]
+    trace: str
+    at: datetime
+
+    @property
+    def event(self) -> tuple[int, str]:
+        """What makes it the same callback when it comes again."""
+        return self.merchant_id, self.receipt.event_id
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A verified event in the inbox. `trace` is that of its first arrival, whoever asks."""
@@ -71,21 +94,26 @@ class Stored:
     trace: str
 
 
-def store(
-    *, merchant_id: int, receipt: Receipt, body: bytes, headers: Mapping[str, str], trace: str, now: datetime
-) -> Stored:
-    """Keeps a verified callback whole. The same event again counts one up and answers with the first's state.
+def store(arrivals: Sequence[Arrival]) -> list[Stored]:
+    """Keeps verified callbacks whole, in their order. The same event again counts one up and gives the first's state.
 
     One statement, durable when it returns: must not be called inside a transaction.
     """
-    values: list[Any] = [
-        merchant_id, receipt.provider, receipt.event_id, body, hashlib.sha256(body).hexdigest(),
-        json.dumps(kept_headers(headers)), json.dumps(receipt.as_json()), trace, now,
-    ]  # fmt: skip
+    times = Counter(arrival.event for arrival in arrivals)
+    firsts = {arrival.event: arrival for arrival in reversed(arrivals)}
+    rows = [(*_columns(arrival), times[event], arrival.trace, arrival.at) for event, arrival in firsts.items()]
     with connection.cursor() as cursor:
-        cursor.execute(STORE, values)
-        event_id, state, first_trace = cursor.fetchone()
-    return Stored(id=event_id, state=state, trace=first_trace)
+        cursor.execute(STORE, [list(column) for column in zip(*rows, strict=True)])
+        stored = {(merchant_id, event_id): Stored(*rest) for merchant_id, event_id, *rest in cursor.fetchall()}
+    return [stored[arrival.event] for arrival in arrivals]
+
+
+def _columns(arrival: Arrival) -> tuple[Any, ...]:
+    receipt, body = arrival.receipt, arrival.body
+    return (
+        arrival.merchant_id, receipt.provider, receipt.event_id, body, hashlib.sha256(body).hexdigest(),
+        json.dumps(kept_headers(arrival.headers)), json.dumps(receipt.as_json()),
+    )  # fmt: skip
 
 
 def leave_unverified(

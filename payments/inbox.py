@@ -1,22 +1,72 @@
-"""From a stored event to what follows of it: the same road for the callback itself and for the sweep after a crash."""
+"""From a verified callback to what follows of it: stored, then acted on, by the callback itself or by the sweep after a
+crash.
+
+Callbacks that come at the same time are stored together, and the plain payments among them confirmed together; the
+rest is acted on one by one. A callback is stored before anything is done with it, either way.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 
 from billing import supply
 from notifications import worklist
 from payments import evidence, merchants, refunds
-from payments.confirm import confirm_payment
+from payments.confirm import Confirmed, confirm_payment, confirm_plain, tell
+from payments.evidence import Arrival
 from payments.models import Merchant, Order, Payment, ProviderEvent
-from payments.providers.base import Receipt, WrongReceiver
+from payments.providers.base import PAYMENT, Receipt, WrongReceiver
+from payments.together import Together
 
 log = logging.getLogger(__name__)
 LEFT_LYING = timedelta(seconds=10)  # longer than any callback in flight: whoever stored it is gone
 HOLD_FOR = timedelta(minutes=15)
+AT_ONCE = 64  # more would make the first of them wait
+PATIENCE_S = 3.0  # providers wait five
+
+Settled = tuple[evidence.Stored, Confirmed | None]
+
+
+def take_in(arrival: Arrival, *, merchant: merchants.Snapshot) -> None:
+    """Stores a verified callback and does what it asks for. Raises WrongReceiver as act_on does."""
+    stored, confirmed = _together(arrival, merchant) or (evidence.store([arrival])[0], None)
+    if confirmed is None:
+        act_on(arrival.receipt, merchant=merchant, event_id=stored.id, trace=stored.trace, now=arrival.at)
+    else:
+        tell(confirmed, arrival.receipt, found_by=Payment.FoundBy.CALLBACK, trace=stored.trace)
+
+
+def _together(arrival: Arrival, merchant: merchants.Snapshot) -> Settled | None:
+    """With those that came at the same time. None where that failed: alone then, storing again what may be stored."""
+    if connection.in_atomic_block:
+        return None  # another thread's transaction would not see this one's rows
+    is_plain = arrival.receipt.kind == PAYMENT and arrival.receipt.is_for(merchant.receiver)
+    return _AT_ONCE.do((arrival, is_plain))
+
+
+def settle(arrivals: Sequence[tuple[Arrival, bool]]) -> list[Settled]:
+    """Stores all, then confirms the plain payments among them; each stored event with what it became, or None."""
+    stored = evidence.store([arrival for arrival, _is_plain in arrivals])
+    candidates = {
+        event.id: (event, arrival)
+        for event, (arrival, is_plain) in zip(stored, arrivals, strict=True)
+        if is_plain and event.state == ProviderEvent.State.STORED
+    }
+    confirmed: dict[int, Confirmed | None] = {}
+    if candidates:
+        now = max(arrival.at for arrival, _is_plain in arrivals)
+        try:
+            confirmed = dict(zip(candidates, confirm_plain(list(candidates.values()), now=now), strict=True))
+        except DatabaseError:  # all of it was undone
+            log.exception("events %s are acted on one by one", list(candidates))
+    return [(event, confirmed.get(event.id)) for event in stored]
+
+
+_AT_ONCE = Together(settle, most=AT_ONCE, patience_s=PATIENCE_S)
 
 
 def act_on(receipt: Receipt, *, merchant: merchants.Snapshot, event_id: int, trace: str, now: datetime) -> None:

@@ -84,8 +84,10 @@ def take_in(request: HttpRequest, slug: str, *, provider: str, now: datetime) ->
         if isinstance(error, merchants.KeysUnusable) or getattr(error, "is_signed", False):
             inbox.tell_unreadable(slug, reason=error.reason, trace=trace, now=now)
         raise
-    stored = evidence.store(merchant_id=merchant.id, receipt=receipt, body=body, headers=headers, trace=trace, now=now)
-    inbox.act_on(receipt, merchant=merchant, event_id=stored.id, trace=stored.trace, now=now)
+    inbox.take_in(
+        evidence.Arrival(merchant_id=merchant.id, receipt=receipt, body=body, headers=headers, trace=trace, at=now),
+        merchant=merchant,
+    )
 
 
 def read_body(request: HttpRequest) -> bytes:

@@ -125,6 +125,14 @@ class Receipt:
         if self.currency != CURRENCY:
             raise WrongReceiver("wrong_currency", self.currency)
 
+    def is_for(self, receiver: Receiver) -> bool:
+        """Whether nothing about the receiver is other than expected."""
+        try:
+            self.check_receiver(receiver)
+        except WrongReceiver:
+            return False
+        return True
+
     def is_refund_done(self) -> bool:
         """Whether money went back. A refund that failed at the payer's bank, or was called off, has moved none."""
         return self.kind == REFUND and self.refund_state == "success"

@@ -270,7 +270,9 @@ class TestLeftLying:
         headers, body = signed_callback(world, out_trade_no=attempt.number, amount_fen=5000)
         now = timezone.now()
         receipt = wechat.read_callback(headers, body, keys=merchants.snapshot(merchant).keys, now=now)
-        evidence.store(merchant_id=merchant.pk, receipt=receipt, body=body, headers=headers, trace="t", now=now)
+        evidence.store(
+            [evidence.Arrival(merchant_id=merchant.pk, receipt=receipt, body=body, headers=headers, trace="t", at=now)]
+        )
 
         inbox.sweep(now=now + timedelta(seconds=11))
 
