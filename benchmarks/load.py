@@ -21,7 +21,7 @@ from typing import Any, Self
 from sandbox.wechat import signed_callback
 from sandbox.world import load_world
 
-CONNECTIONS = 8
+CONNECTIONS = 32
 PATIENCE_S = 30.0
 
 

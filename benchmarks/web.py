@@ -1,4 +1,4 @@
-"""The callback processes as an operator runs them: gunicorn with two workers of four threads, WEB_POOL=callbacks."""
+"""The callback processes as an operator runs them: two workers of gunicorn that share the port evenly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from config.embedded.children import end, spawn
 
 PROJECT = Path(__file__).resolve().parents[1]
 START_S = 30.0
-WORDS = ["--worker-class", "gthread", "--workers", "2", "--threads", "4", "--keep-alive", "75"]
+WORDS = ["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "75", "--reuse-port"]
 
 
 @contextmanager
