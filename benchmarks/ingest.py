@@ -123,8 +123,8 @@ def _keep_and_rate(said: list[Heard], now: datetime) -> None:
 
     rater = threading.Thread(target=rate)
     rater.start()
-    for batch in _batched(said):
-        intake.keep(batch, [], now=now)
+    for n, batch in enumerate(_batched(said)):
+        intake.keep(batch, [], now=now + timedelta(milliseconds=n))  # no two batches of a gateway have one instant
     is_over.set()
     rater.join()
     if failed:

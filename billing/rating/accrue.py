@@ -66,7 +66,7 @@ with fresh as materialized (
            select r.read_at, r.import_wh, r.period_wh
              from meters_reading r
             where r.meter_id = p.meter_id and r.read_at > p.last_at and r.read_at >= %(lo)s and r.read_at <= %(hi)s
-              and r.received_at <= %(stored_until)s
+              and r.received_at = any(%(stored)s::timestamptz[])
             order by r.read_at
             limit 401) r
      where p.is_plain and p.from_at > p.last_at and p.from_at >= %(lo)s and p.version_id is not null
@@ -207,11 +207,11 @@ class Accrued:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Batches that this transaction holds, the earliest of their readings, and when the newest of them was stored."""
+    """Batches that this transaction holds, the earliest of their readings, and when each of them was stored."""
 
     batch_ids: list[int]
     first_at: datetime
-    stored_until_at: datetime
+    stored_ats: list[datetime]
 
 
 def accrue(*, now: datetime, batches_at_most: int = 8) -> Accrued:
@@ -232,13 +232,18 @@ def accrue(*, now: datetime, batches_at_most: int = 8) -> Accrued:
 
 
 def parameters(claimed: Claimed, held: list[int], now: datetime) -> dict[str, Any]:
-    """What the statement is told. Readings of a later batch wait for it: they would make it look late."""
+    """What the statement is told. It sees readings of these batches alone, which it knows by when they were stored.
+
+    Those of a batch that is committed meanwhile wait for it, whichever gateway's clock was ahead: counted here, they
+    would look late when their own batch is rated, and go meter by meter, a minute for a second's work.
+    """
+    newest_at = max(claimed.stored_ats)
     return {
         "batches": claimed.batch_ids,
         "held": held,
-        "lo": max(claimed.first_at, claimed.stored_until_at - NEWS_WITHIN),
-        "hi": claimed.stored_until_at + AHEAD,
-        "stored_until": claimed.stored_until_at,
+        "lo": max(claimed.first_at, newest_at - NEWS_WITHIN),
+        "hi": newest_at + AHEAD,
+        "stored": claimed.stored_ats,
         "now": now,
     }
 
@@ -250,7 +255,7 @@ def _claim(statement: str, told: int) -> Claimed | None:
     if not rows:
         return None
     batch_ids, stored_at, first_at = zip(*rows, strict=True)
-    return Claimed(list(batch_ids), min(first_at), max(stored_at))
+    return Claimed(list(batch_ids), min(first_at), list(stored_at))
 
 
 def _rate(claimed: Claimed | None, now: datetime) -> Accrued:

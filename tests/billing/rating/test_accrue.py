@@ -297,6 +297,20 @@ def test_a_later_batchs_readings_wait_for_it():
     assert not Backlog.objects.exists()
 
 
+def test_so_do_those_of_a_batch_that_another_gateway_with_a_slower_clock_stores_meanwhile():
+    draw = world.a_draw()
+    first = world.tell([(draw.meter, START + QUARTER, 100_100)], stored_at=NOW + timedelta(seconds=1))
+    world.tell([(draw.meter, START + 2 * QUARTER, 100_200)], stored_at=NOW)
+
+    with transaction.atomic():
+        accrue._rate(accrue._claim(accrue._CLAIM_ONE, first.pk), NOW)
+
+    draw.refresh_from_db()
+    assert draw.last_wh == 100_100
+    assert rate() == accrue.Accrued(done=1, left_over=0, looked=0, batches=1)
+    assert not Backlog.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("definition", "registers", "done"),
     [
@@ -334,7 +348,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def planned(batch: Batch) -> tuple[list[dict[str, Any]], set[str]]:
     """Scans of readings, and what is gone through again for each row of something else."""
-    claimed = accrue.Claimed([batch.pk], batch.first_at, batch.stored_at)
+    claimed = accrue.Claimed([batch.pk], batch.first_at, [batch.stored_at])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("set local jit = off; set local plan_cache_mode = force_custom_plan")
         cursor.execute(
