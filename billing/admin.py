@@ -21,6 +21,7 @@ from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yu
 from accounts.window import AskingAdmin, ScopedAdmin
 from billing import holds, moves_admin
 from billing.disputes_admin import DisputeAdmin
+from billing.doubts_admin import BacklogAdmin, DoubtAdmin
 from billing.hanging_admin import InstallationAdmin
 from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
 from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, Transfer
@@ -39,7 +40,9 @@ from notifications.words import in_words, words_column
 
 __all__ = [
     "AlertAdmin",
+    "BacklogAdmin",
     "DisputeAdmin",
+    "DoubtAdmin",
     "HouseholdAdmin",
     "InstallationAdmin",
     "MeterMoneyAdmin",

@@ -38,6 +38,11 @@ WORDS = {
     "balance_rose": _("its balance rose without a purchase"),
     "purchase_unknown": _("it had a purchase that is not ours"),
     "count_went_back": _("its purchase count went back"),
+    # ---- a reading that cannot follow the ones before it ----
+    "decrease": _("lower than the reading before"),
+    "jump": _("more than the meter can have counted meanwhile"),
+    "period_decrease": _("the register of a period is lower than before"),
+    "ruled_out": _("found wrong by staff"),
     # ---- a payment in suspense ----
     "unknown_order": _("no such order"),
     "wrong_amount": _("other amount than ordered"),

@@ -17,8 +17,10 @@ from accounts.models import Building, Property, Room, StaffRole, User
 from billing import draws, holds, prepaid
 from billing.models import (
     Alert,
+    Backlog,
     CutHold,
     Dispute,
+    Doubt,
     Draw,
     Household,
     JournalEntry,
@@ -176,6 +178,18 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
             opened_at=now,
             opened_by=tenant,
         ),
+        Doubt.objects.create(
+            installation=draw.installation,
+            property=place,
+            read_at=now,
+            import_wh=1,
+            reason="jump",
+            found_at=now,
+        ),
+        Backlog.objects.update_or_create(
+            installation=draw.installation,
+            defaults={"property": place, "from_at": now, "reasons": ["late"], "next_try_at": now},
+        )[0],
         Operation.objects.create(
             key=f"o{place.pk}",
             kind="move_in",

@@ -9,6 +9,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.db import models
 from django.db.models import F, Q
+from django.utils.timezone import localtime
 
 from accounts.models import Span
 from billing.models.purses import Purse
@@ -197,7 +198,7 @@ class Doubt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.installation} {self.read_at:%Y-%m-%d %H:%M} {self.reason}"
+        return f"{self.installation} · {localtime(self.read_at):%Y-%m-%d %H:%M}"
 
 
 class Backlog(models.Model):
@@ -213,7 +214,7 @@ class Backlog(models.Model):
     error = models.CharField(max_length=200, blank=True, default="")
 
     def __str__(self) -> str:
-        return f"{self.installation_id} from {self.from_at:%Y-%m-%d %H:%M}"
+        return f"{self.installation} · {localtime(self.from_at):%Y-%m-%d %H:%M}"
 
 
 class Review(models.Model):

@@ -156,8 +156,8 @@ def _listed(installation: Installation, now: datetime) -> bool:
         worklist.resolve(key=key, by=None, resolution="decided, or cleared by later readings", now=now)
         return False
     detail = {
-        "meter": installation.meter_id,
-        "room": installation.room_id,
+        "meter": installation.meter.serial,
+        "room": str(installation.room),
         "read_at": first.read_at.isoformat(),
         "import_wh": first.import_wh,
         "reason": first.reason,
