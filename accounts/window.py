@@ -26,6 +26,7 @@ from django.utils.translation import gettext, ngettext
 from accounts import staff
 from accounts.deeds import Adding, Deed, DeskForm, Facts, Text, kept
 from accounts.models import Property
+from accounts.pages import PagedAdmin
 from accounts.staff import EVERYBODY, NOBODY, Roles
 
 M = TypeVar("M", bound=Model)
@@ -65,7 +66,7 @@ class RuledForm(forms.ModelForm[Any]):
             self.add_error(None, said)
 
 
-class ScopedAdmin(admin.ModelAdmin[M]):
+class ScopedAdmin(PagedAdmin[M]):
     """A window onto one table.
 
     `property_path` leads from a row to its property ("" where a table belongs to no property: all staff see it);

@@ -16,10 +16,12 @@ from accounts import staff
 from accounts.deeds import Answers, Deed, Facts, ReasonForm, Refused, Text
 from accounts.panes import PropertyFilter, RowsInline, yuan_column
 from accounts.window import RuledForm, ScopedAdmin
-from meters import topups, words
+from meters import readings_admin, topups, words
 from meters.models import Command, Installation, Level, Meter, MeterEvent, MeterModel, TopUp
+from meters.strays_admin import BatchAdmin, StrayReadingAdmin
 from notifications.words import in_words, words_column
 
+__all__ = ["BatchAdmin", "StrayReadingAdmin"]
 ERROR, NOTE = words_column("error", label=_("error")), words_column("note", label=_("note"))
 
 
@@ -113,6 +115,7 @@ class MeterAdmin(ScopedAdmin[Meter]):
     search_fields = ("serial", "installations__room__number")
     search_help_text = _("Meter number or room")
     inlines = (LevelsInline, HangingInline)
+    pages = (readings_admin.OF_A_METER,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Meter]:
         hanging = Installation.objects.filter(ends_at__isnull=True).select_related("room__building")

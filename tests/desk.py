@@ -34,7 +34,7 @@ from billing.models import (
     SupplyDecision,
     WeatherHold,
 )
-from meters.models import Command, Installation, Level, MeterEvent, TopUp
+from meters.models import Batch, Command, Installation, Level, MeterEvent, StrayReading, TopUp
 from notifications import outbox, worklist
 from notifications.models import Message, WorkItem
 from payments import counter
@@ -162,6 +162,10 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
         MeterEvent.objects.create(
             meter=meter, property=place, message_id=f"{place.pk}", kind="cover", happened_at=now, received_at=now
         ),
+        StrayReading.objects.create(
+            meter=meter, property=place, read_at=now, received_at=now, import_wh=1, reason="ahead", note=f"of {name}"
+        ),
+        Batch.objects.create(stored_at=now, meter_ids=[meter.pk], from_at=[now], readings=1, first_at=now, last_at=now),
         *(purse, hold, makers.a_policy(place), JournalEntry.objects.get(key=f"counter:{receipt.pk}")),
         LedgerAccount.objects.filter(purse=purse).first(),
         Dispute.objects.create(

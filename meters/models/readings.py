@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from meters import words
@@ -56,7 +57,7 @@ class Batch(models.Model):
     last_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"{self.readings} readings of {self.stored_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.readings} · {localtime(self.stored_at):%Y-%m-%d %H:%M:%S}"
 
 
 class StrayReading(models.Model):
@@ -90,7 +91,7 @@ class StrayReading(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} {self.read_at:%Y-%m-%d %H:%M} {self.reason}"
+        return f"{self.meter} · {localtime(self.read_at):%Y-%m-%d %H:%M}"
 
 
 class MeterEvent(models.Model):

@@ -1,0 +1,67 @@
+"""Pages of the admin that show more about one row than its own page does: to look at, never to write.
+
+Whose row it is decides here as everywhere: another property's is answered like one that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from accounts.deeds import Text, always
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Something to look at about a row, with a button on the row's page where it `fits`.
+
+    `shows(request, row)` gives what the template knows besides (see templates/admin/look.html): `form`, `facts`,
+    `tables`, `ways`, `notes`. Its address is `<row>/<name>/`, called `admin:<app>_<model>_<name>`.
+    """
+
+    name: str
+    label: Text
+    shows: Callable[[HttpRequest, Any], dict[str, Any]]
+    fits: Callable[[Any], bool] = always
+
+
+class PagedAdmin(admin.ModelAdmin[M]):
+    pages: Sequence[Page] = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        ours = [
+            path(f"<int:pk>/{page.name}/", self.admin_site.admin_view(partial(self._look, page)), name=self._name(page))
+            for page in self.pages
+        ]
+        return [*ours, *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row: M | None = context["original"]
+        context["pages"] = [
+            (page.label, reverse(f"admin:{self._name(page)}", args=[row.pk]))
+            for page in self.pages
+            if row and page.fits(row)
+        ]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _look(self, page: Page, request: HttpRequest, pk: int) -> HttpResponse:
+        row = self.get_queryset(request).filter(pk=pk).first()
+        if row is None or not page.fits(row):
+            raise Http404
+        context = self.admin_site.each_context(request) | {"title": page.label, "opts": self.opts, "original": row}
+        return TemplateResponse(request, "admin/look.html", context | page.shows(request, row))
+
+    def _name(self, page: Page) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{page.name}"
