@@ -28,7 +28,7 @@ called(Batch, one=_("readings not rated yet"), many=_("readings not rated yet"))
 State = StrayReading.State
 STATES: Final[dict[str, Text]] = {
     State.OPEN: pgettext_lazy("work item", "open"),
-    State.USED: _("used"),
+    State.USED: _("used as a reading"),
     State.DROPPED: _("dropped"),
 }
 REASONS: Final[dict[str, Text]] = {
@@ -142,7 +142,7 @@ class BatchAdmin(ScopedAdmin[Batch]):
 
     ordering: ClassVar = ("stored_at", "pk")
     columns = (
-        *(plain_column("stored_at", label=_("stored")), plain_column("readings", label=_("readings")), meters),
+        *(plain_column("stored_at", label=_("when stored")), plain_column("readings", label=_("readings")), meters),
         *(plain_column("first_at", label=_("readings from")), plain_column("last_at", label=_("readings until"))),
     )
     fields = list_display = columns
