@@ -24,6 +24,7 @@ from typing import TypedDict, cast
 from django.db import connection, transaction
 from django.db.models import Q
 
+from meters import parameters
 from meters.models import Command, Meter, TopUp
 from meters.wire import base, json_v1, topics
 
@@ -51,7 +52,7 @@ with due as (
       join meters_meter m on m.id = c.meter_id
       join meters_metermodel k on k.id = m.model_id
       join accounts_property p on p.id = c.property_id
-     where c.state = 'queued' and m.is_online
+     where c.state = 'queued' and m.is_online and WHICH
      order by c.queued_at, c.id
      limit %(limit)s
        for update of c skip locked
@@ -63,6 +64,14 @@ update meters_command c
 returning c.id, due.code, due.serial, due.codec, c.kind, c.value, c.generation, c.trace, c.queued_at, c.sent_at,
           c.expires_at
 """
+_URGENT = "c.kind <> all(%(parameters)s)"
+# One a meter, and none while anything else is on its way there: a meter reads its commands one after the other.
+_PARAMETER = """c.kind = any(%(parameters)s)
+       and not exists (select from meters_command o
+                        where o.meter_id = c.meter_id and o.state = 'queued' and o.id <> c.id
+                          and (o.kind <> all(%(parameters)s) or (o.queued_at, o.id) < (c.queued_at, c.id)))
+       and not exists (select from meters_command o
+                        where o.meter_id = c.meter_id and o.state = 'sent' and o.expires_at > %(now)s)"""
 # A level is said again only while it is still what is wanted. Plan: commands_unanswered, then by primary keys.
 _UNANSWERED = """
 select c.id, p.code, m.serial, k.codec, c.kind, c.value, c.generation, c.trace, c.queued_at, c.sent_at, c.expires_at
@@ -73,7 +82,7 @@ select c.id, p.code, m.serial, k.codec, c.kind, c.value, c.generation, c.trace, 
  where c.state = 'sent' and c.expires_at > %(now)s and m.is_online
    and (c.kind = 'read' or exists (
         select from meters_level l where l.meter_id = c.meter_id and l.kind = c.kind and l.wanted = c.value))
- order by c.queued_at, c.id
+ order by c.kind = any(%(parameters)s), c.queued_at, c.id
  limit %(limit)s
 """
 _EXPIRE = """
@@ -117,21 +126,31 @@ class Outgoing:
 def claim(*, now: datetime, limit: int = 200) -> list[Outgoing]:
     """Takes the oldest queued commands of meters that are online, and commits them as sent; the caller publishes.
 
-    Several gateways may claim at once: each gets other rows. Nothing is sent twice; what dies here runs out.
+    All but parameters. Several gateways may claim at once: each gets other rows. Nothing is sent twice; what dies here
+    runs out.
     """
+    return _claim(_URGENT, now=now, limit=limit)
+
+
+def claim_parameters(*, now: datetime, limit: int) -> list[Outgoing]:
+    """As `claim`, of what can wait: one parameter a meter, where nothing else is queued or unanswered."""
+    return _claim(_PARAMETER, now=now, limit=limit)
+
+
+def _claim(which: str, *, now: datetime, limit: int) -> list[Outgoing]:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": now, "limit": limit})
+        cursor.execute(_CLAIM.replace("WHICH", which), {"now": now, "limit": limit, "parameters": parameters.KINDS})
         claimed = [Outgoing(*row) for row in cursor.fetchall()]
     return sorted(claimed, key=lambda command: (command.queued_at, command.id))
 
 
 def unanswered(*, now: datetime, limit: int = 1000) -> list[Outgoing]:
-    """Levels and reads that were claimed, by whomever, and may be answered yet, oldest first. Changes nothing.
+    """Levels and reads that were claimed, by whomever, and may be answered yet, oldest first, parameters last.
 
-    What is above the limit runs out, and is asked again.
+    Changes nothing. What is above the limit runs out, and is asked again.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_UNANSWERED, {"now": now, "limit": limit})
+        cursor.execute(_UNANSWERED, {"now": now, "limit": limit, "parameters": parameters.KINDS})
         return [Outgoing(*row) for row in cursor.fetchall()]
 
 
@@ -155,6 +174,9 @@ def encode(outgoing: Outgoing) -> tuple[str, bytes]:
             said = base.ShowCommand(balance_fen=int(outgoing.value), **common)
         case Kind.TOP_UP:
             said = base.TopUpCommand(number=outgoing.generation, amount_fen=int(outgoing.value), **common)
+        case kind if kind in parameters.KINDS:
+            parameter, value = parameters.value_of(kind, outgoing.value)
+            said = base.SetCommand(parameter=parameter, value=value, **common)
         case _:
             said = base.ReadCommand(**common)
     return topics.command_topic(outgoing.property_code, outgoing.serial), codec.encode(said)

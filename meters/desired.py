@@ -6,18 +6,22 @@ generation, more and more slowly but without end; a meter that sleeps is not tri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from meters import commands, parameters
 from meters.models import Level, TopUp
 
 _DISAGREEING = """
 select l.id
   from meters_level l
   join meters_meter m on m.id = l.meter_id
- where l.wanted <> l.reported and l.next_try_at <= %(now)s and m.is_online
+ where l.wanted <> l.reported and l.next_try_at <= %(now)s and m.is_online and l.kind <> all(%(parameters)s)
    and not exists (
         select from (select c.state, c.expires_at, c.value from meters_command c
                       where c.meter_id = l.meter_id and c.kind = l.kind and c.state <> 'superseded'
@@ -48,9 +52,12 @@ def hold_levels(*, top_ups_of: int) -> None:
 
 
 def reconcile(*, now: datetime, limit: int = 500) -> int:
-    """Issues commands for levels that disagree, are due, have none on its way, and whose meter is there to hear it."""
+    """Issues commands for levels that disagree, are due, have none on its way, and whose meter is there to hear it.
+
+    All but parameters, which come after them (`reconcile_parameters`).
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_DISAGREEING, {"now": now, "limit": limit})
+        cursor.execute(_DISAGREEING, {"now": now, "limit": limit, "parameters": parameters.KINDS})
         levels = [level for (level,) in cursor.fetchall()]
         if levels:
             cursor.execute("select meters_issue(id, %s) from unnest(%s::bigint[]) as id", [now, levels])
@@ -58,7 +65,144 @@ def reconcile(*, now: datetime, limit: int = 500) -> int:
 
 
 def overdue(*, now: datetime, after: timedelta) -> QuerySet[Level]:
-    """Levels that have disagreed for longer than `after`, since the last wish or since the meter left it."""
+    """Levels that have disagreed for longer than `after`, since the last wish or since the meter left it.
+
+    All but parameters (`untaken`).
+    """
     long_ago = now - after
-    disagreeing = Level.objects.exclude(wanted=F("reported")).filter(wanted_at__lte=long_ago)
+    disagreeing = Level.objects.exclude(wanted=F("reported")).exclude(kind__in=parameters.KINDS)
+    disagreeing = disagreeing.filter(wanted_at__lte=long_ago)
     return disagreeing.filter(Q(reported_at=None) | Q(reported_at__lte=long_ago))
+
+
+# ---- parameters ----
+
+# Refused for good: the meter does not do that, or could not, however often it was asked.
+_REFUSED = """newest.state = 'refused' and newest.value = l.wanted and (
+               newest.error = 'unsupported' or newest.error not in ('stale', 'expired') and l.tries >= 5)"""
+_NEWEST = """(select c.state, c.expires_at, c.value, c.error from meters_command c
+                where c.meter_id = l.meter_id and c.kind = l.kind and c.state <> 'superseded'
+                order by c.queued_at desc, c.generation desc limit 1)"""
+# Rows before their locks: all wishes come in the same order, so that nobody waits for somebody who waits for them.
+_BEGIN = """
+insert into meters_level
+    (meter_id, kind, wanted, reason, wanted_at, trace, generation, reported, tries, next_try_at)
+select w.meter_id, w.kind, w.wanted, %(reason)s, %(now)s, '', 0, '', 0, %(now)s
+  from unnest(%(meters)s::bigint[], %(kinds)s::text[], %(values)s::text[]) as w (meter_id, kind, wanted)
+ order by w.meter_id, w.kind
+on conflict (meter_id, kind) do nothing
+"""
+# What the meter said before something else may have reached it is not known any more.
+_WISH = """
+with held as (
+    select l.id, l.meter_id, l.kind, l.reported, l.reported_at, w.wanted
+      from meters_level l
+      join unnest(%(meters)s::bigint[], %(kinds)s::text[], %(values)s::text[]) as w (meter_id, kind, wanted)
+        on w.meter_id = l.meter_id and w.kind = l.kind
+     where l.wanted <> w.wanted
+     order by l.id
+       for no key update of l
+), doubted as (
+    select h.id, h.wanted, case when exists (
+               select from meters_command c
+                where c.meter_id = h.meter_id and c.kind = h.kind and c.state in ('sent', 'expired')
+                  and c.value <> h.wanted and coalesce(c.expires_at >= h.reported_at, true)) then '' else h.reported
+           end as reported
+      from held h
+)
+update meters_level l
+   set wanted = d.wanted, reported = d.reported, reason = %(reason)s, trace = '', wanted_at = %(now)s, tries = 0,
+       agreed_at = case when d.reported = d.wanted then %(now)s end, next_try_at = %(now)s
+  from doubted d
+ where l.id = d.id
+"""
+_TAKE_BACK = """
+update meters_command c
+   set state = 'superseded'
+  from unnest(%(meters)s::bigint[], %(kinds)s::text[], %(values)s::text[]) as w (meter_id, kind, wanted)
+ where c.meter_id = w.meter_id and c.kind = w.kind and c.state = 'queued' and c.value <> w.wanted
+"""
+# Plan: levels_in_disagreement up to now, the newest command of each by commands_of_a_meter. What cannot go now is put
+# off, so that it is looked at once a day, or when its meter is back (reports.py), and not in each round.
+_DUE = """
+select l.id,
+       m.is_online and k.balance_held_by = 'meter' and l.kind = any(k.parameters)
+           and not exists (select from NEWEST newest where REFUSED) as may_go,
+       exists (select from NEWEST newest
+                where newest.value = l.wanted
+                  and (newest.state = 'queued' or newest.state = 'sent' and newest.expires_at > %(now)s)) as is_out
+  from meters_level l
+  join meters_meter m on m.id = l.meter_id
+  join meters_metermodel k on k.id = m.model_id
+ where l.wanted <> l.reported and l.next_try_at <= %(now)s and l.kind = any(%(parameters)s)
+ order by l.next_try_at, l.id
+ limit %(limit)s
+   for update of l skip locked
+""".replace("NEWEST", _NEWEST).replace("REFUSED", _REFUSED)
+_UNTAKEN = """
+select l.meter_id, m.property_id, m.serial, m.is_online, l.kind, coalesce(newest.error, '')
+  from meters_level l
+  join meters_meter m on m.id = l.meter_id
+  join meters_metermodel k on k.id = m.model_id
+  left join lateral NEWEST newest on REFUSED
+ where l.wanted <> l.reported and l.kind = any(%(parameters)s) and l.kind = any(k.parameters)
+   and (newest.error is not null or l.wanted_at <= %(long_ago)s and coalesce(l.reported_at <= %(long_ago)s, true))
+ order by l.meter_id, l.kind
+""".replace("NEWEST", _NEWEST).replace("REFUSED", _REFUSED)
+PUT_OFF: Final = timedelta(days=1)
+LOOK_AGAIN: Final = timedelta(minutes=1)  # what is on its way longer than its life waits behind something else
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """A parameter that a meter does not go by; `error` is what it was refused for, "" when it was not answered."""
+
+    meter_id: int
+    property_id: int
+    serial: str
+    is_online: bool
+    kind: str
+    error: str
+
+
+def want_parameters(wishes: Sequence[tuple[int, str, str]], *, reason: str, now: datetime) -> None:
+    """Sets what meters are to go by: (meter, kind, value as text), each meter and kind once. Part of the caller's
+    transaction. The commands are made by the gateway, when nothing else is on its way.
+    """
+    meters, kinds, values = (list(column) for column in zip(*sorted(wishes), strict=True))
+    told: dict[str, Any] = {"meters": meters, "kinds": kinds, "values": values, "reason": reason, "now": now}
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in (_BEGIN, _WISH, _TAKE_BACK):
+            cursor.execute(statement, told)
+        commands.wake()
+
+
+def reconcile_parameters(*, now: datetime, limit: int) -> int:
+    """Issues commands for parameters that disagree, are due, and have none on its way. Returns how many were looked at.
+
+    What was refused for good, or is for a meter that is away or does not know it, is put off.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_DUE, {"now": now, "limit": limit, "parameters": parameters.KINDS})
+        rows = cursor.fetchall()
+        out = [level for level, _may_go, is_out in rows if is_out]
+        Level.objects.filter(pk__in=out).update(next_try_at=now + LOOK_AGAIN)
+        put_off = [level for level, may_go, is_out in rows if not may_go and not is_out]
+        Level.objects.filter(pk__in=put_off).update(next_try_at=now + PUT_OFF)
+        go = [level for level, may_go, is_out in rows if may_go and not is_out]
+        if go:
+            cursor.execute("select meters_issue(id, %s) from unnest(%s::bigint[]) as id", [now, go])
+    return len(rows)
+
+
+def due_parameters(*, now: datetime, at_most: int) -> int:
+    """How many parameters wait for the gateway's next rounds, counted up to `at_most`."""
+    due = Level.objects.exclude(wanted=F("reported")).filter(kind__in=parameters.KINDS, next_try_at__lte=now)
+    return due[:at_most].count()
+
+
+def untaken(*, now: datetime, after: timedelta) -> list[Untaken]:
+    """Parameters that were refused for good, or not taken for longer than `after`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNTAKEN, {"parameters": parameters.KINDS, "long_ago": now - after})
+        return [Untaken(*row) for row in cursor.fetchall()]

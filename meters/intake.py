@@ -18,7 +18,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Property
-from meters import answers, commands, held, reports, staging, strays
+from meters import answers, commands, held, parameters, reports, staging, strays
 from meters.held import Address, Held
 from meters.models import Command, MeterEvent
 from meters.reports import News, Told
@@ -123,7 +123,8 @@ def _store(heard: Sequence[Heard], meters: dict[Address, Held], *, now: datetime
     events = _store_events(heard, meters, now=now)
     levels = reports.store_levels(news.values(), now=now)
     moved = answers.take(told, news.values(), now=now)
-    if moved.anything or any(one.is_back for one in news.values()) or not all(agrees for _, _, agrees in levels):
+    is_back = any(one.is_back for one in news.values())
+    if moved.anything or is_back or not all(agrees for _, _, agrees in levels) or _took_parameters(told):
         commands.wake()
     return Taken(
         readings=stored.readings,
@@ -152,6 +153,11 @@ def _own_command(heard: Heard, meter: Held, asked: dict[uuid.UUID, Command]) -> 
         logger.warning("meter %s answers a command that it was never sent: %s", meter.serial, heard.message.command)
         return None
     return command
+
+
+def _took_parameters(told: Iterable[Told]) -> bool:
+    """One goes out at a time: after its answer the next one may."""
+    return any(one.command is not None and one.command.kind in parameters.KINDS for one in told)
 
 
 def _store_events(heard: Sequence[Heard], meters: dict[Address, Held], *, now: datetime) -> int:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from meters import parameters
 from meters.held import Held
 from meters.models import Command, Level
 from meters.wire.base import Answer, Event, Report, Status, Telemetry
@@ -23,7 +24,9 @@ from meters.wire.base import Uplink as Message
 
 FRESH = timedelta(minutes=5)  # an older telemetry lay somewhere: it does not prove that its meter is there now
 LIES_AT_MOST = timedelta(hours=1)  # as long as our session lives (gateway.SESSION_S): an older one is a lost clock
-HIGHEST_GUESS = 2**40  # above it no generation of a display is looked for any more
+HIGHEST_GUESS = 2**40  # above it no generation of a display or parameter is looked for any more
+SERVERS = (str(Level.Kind.RELAY), str(Level.Kind.SHOW))  # kinds of levels of a meter whose money the server holds
+METERS = (*SERVERS, *parameters.KINDS)  # and of one that holds it
 
 
 class Told(NamedTuple):
@@ -47,7 +50,8 @@ class News:
     connected_at: datetime | None = None  # it connected anew, without a session: what was sent before will not arrive
     reported: dict[str, str] = field(default_factory=dict)  # by kind of level
     due: set[str] = field(default_factory=set)  # kinds that are tried again at once
-    floor: int = 0  # below it the generation of the display need not be tried
+    floors: dict[str, int] = field(default_factory=dict)  # by kind: below it no generation need be tried
+    says_parameters: bool = False  # when it connects or answers: each telemetry would be too much to compare
 
     @classmethod
     def of(cls, meter: Held) -> News:
@@ -56,7 +60,8 @@ class News:
     def is_unchanged(self) -> bool:
         """Whether all that its levels are about is as it was."""
         meter = self.meter
-        return self.had == (meter.relay, meter.relay_order, meter.shown_fen) and not self.is_back and not self.due
+        is_same = self.had == (meter.relay, meter.relay_order, meter.shown_fen)
+        return is_same and not (self.is_back or self.due or self.says_parameters)
 
 
 def hear(news: News, message: Message, *, received_at: datetime, retained: bool, command: Command | None) -> list[Told]:
@@ -73,8 +78,9 @@ def hear(news: News, message: Message, *, received_at: datetime, retained: bool,
         is_newer = newest is None or one.at >= newest
         if is_newer or (_is_greeting(message, retained=retained) and received_at >= (newest or received_at)):
             _adopt(news, one, may_lower=is_newer and not isinstance(message, Telemetry) and not retained)
-    if isinstance(message, Answer) and message.error == "stale" and command is not None:
-        _look_for_the_generation(news, message.report, command)
+            news.says_parameters |= one.report.parameters is not None and not isinstance(message, Telemetry)
+    if isinstance(message, Answer) and command is not None:
+        _learn(news, message, command)
     return told
 
 
@@ -126,6 +132,8 @@ def _adopt(news: News, told: Told, *, may_lower: bool) -> None:
     if report.shown_fen is not None:
         meter.shown_fen = report.shown_fen
         news.reported[Level.Kind.SHOW] = str(report.shown_fen)
+    if report.parameters is not None:
+        news.reported |= {parameter: parameters.as_text(parameter, value) for parameter, value in report.parameters}
     if report.balance_fen is not None:
         meter.balance_fen = report.balance_fen
     if report.purchase_count is not None:
@@ -144,16 +152,24 @@ def relay_level(report: Report, *, holds_money: bool) -> str:
     return report.relay
 
 
+def _learn(news: News, answer: Answer, command: Command) -> None:
+    """What an answer means for other tries."""
+    if answer.error == "stale":
+        _look_for_the_generation(news, answer.report, command)
+    if (command.kind, command.value, answer.error) == (Level.Kind.KEEP, parameters.OFF, None):
+        news.due.add(Level.Kind.RELAY)  # which it has refused to open while it kept the supply on
+
+
 def _look_for_the_generation(news: News, report: Report, command: Command) -> None:
     """The meter has obeyed a higher generation than we remember (a restored database): jump above it.
 
-    The relay's is in its report. The display's is not, so it is looked for by doubling.
+    The relay's is in its report. Those of the display and of parameters are not: they are looked for by doubling.
     """
     if command.kind == Command.Kind.RELAY and report.generation >= command.generation:
         news.due.add(command.kind)
-    if command.kind == Command.Kind.SHOW and command.generation < HIGHEST_GUESS:
+    if command.kind in METERS and command.kind != Command.Kind.RELAY and command.generation < HIGHEST_GUESS:
         news.due.add(command.kind)
-        news.floor = max(news.floor, command.generation * 2 + 100)
+        news.floors[command.kind] = max(news.floors.get(command.kind, 0), command.generation * 2 + 100)
 
 
 # One statement for all levels of the batch, so that they are locked in the order of their keys.
@@ -196,9 +212,9 @@ def store_levels(news: Collection[News], *, now: datetime) -> list[tuple[int, st
     disagreeing = _disagreeing([one.meter.pk for one in news if one.is_unchanged()])
     concerned = [one for one in news if not one.is_unchanged() or one.meter.pk in disagreeing]
     rows = [
-        (one.meter.pk, str(kind), reported, one.meter.reported_at, is_due, one.floor if kind == "show" else 0)
+        (one.meter.pk, kind, reported, one.meter.reported_at, is_due, one.floors.get(kind, 0))
         for one in concerned
-        for kind in (Level.Kind.RELAY, Level.Kind.SHOW)
+        for kind in (METERS if one.meter.holds_money else SERVERS)
         if (reported := one.reported.get(kind)) is not None or one.is_back or kind in one.due
         for is_due in (one.is_back or kind in one.due,)
     ]

@@ -21,6 +21,9 @@ NET_S = 5.0  # a lost notification is made good after so long
 AGAIN_S = 0.5  # after a sweep that failed
 EXPIRY_EVERY_S = 1.0
 CLAIM_AT_MOST = 200
+# Parameters go in small groups, so that no relay waits behind a thousand of them at the broker.
+PARAMETERS_AT_MOST = 50
+PARAMETERS_EVERY_S = 0.25
 
 
 class Sender:
@@ -45,15 +48,20 @@ class Sender:
         self._net_s = net_s
         self._expired_at = 0.0
         self._has_said_again = False
+        self._pushed_at = 0.0
+        self._is_pushing = False
 
     def run(self) -> None:
         """Listens first, then sweeps, then waits: nothing that is committed meanwhile is missed."""
         try:
             while not self._stopped.is_set():
                 is_done = self._bell.listen() and self._sweep_bravely()
-                self._bell.wait(self._net_s if is_done else min(AGAIN_S, self._net_s))
+                self._bell.wait(self._pause_s() if is_done else min(AGAIN_S, self._net_s))
         finally:
             self._bell.close()
+
+    def _pause_s(self) -> float:
+        return min(PARAMETERS_EVERY_S, self._net_s) if self._is_pushing else self._net_s
 
     def _sweep_bravely(self) -> bool:
         close_old_connections()
@@ -66,7 +74,10 @@ class Sender:
         return True
 
     def sweep(self) -> None:
-        """What is queued goes out first; then what must be asked again, and the next of each queue of top-ups."""
+        """What is queued goes out first; then what must be asked again, and the next of each queue of top-ups.
+
+        Parameters come last, and a group at a time.
+        """
         self._expire()
         if not self._is_connected():
             return
@@ -75,6 +86,7 @@ class Sender:
         now = timezone.now()
         if desired.reconcile(now=now) + topups.dispatch(now=now):
             self._send_what_is_queued()
+        self._push_parameters()
 
     def _expire(self) -> None:
         if time.monotonic() < self._expired_at + EXPIRY_EVERY_S:
@@ -99,3 +111,14 @@ class Sender:
                 self._publish(outgoing)
             if len(claimed) < CLAIM_AT_MOST:
                 return
+
+    def _push_parameters(self) -> None:
+        """While there are any, a group each quarter of a second."""
+        if self._is_pushing and time.monotonic() < self._pushed_at + PARAMETERS_EVERY_S:
+            return
+        self._pushed_at, now = time.monotonic(), timezone.now()
+        looked_at = desired.reconcile_parameters(now=now, limit=PARAMETERS_AT_MOST)
+        claimed = commands.claim_parameters(now=now, limit=PARAMETERS_AT_MOST) if self._is_connected() else []
+        for outgoing in claimed:
+            self._publish(outgoing)
+        self._is_pushing = looked_at + len(claimed) > 0

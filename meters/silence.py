@@ -1,7 +1,8 @@
 """What waits for too long: shown to staff after a limit, and tried again all the same where that can help.
 
-One work item a meter and matter (relay, shown balance, top-up) that it does not answer, and one for each top-up that
-waits for nobody: its tenancy is over, or its meter hangs there no more. They are resolved by themselves when that ends.
+One work item a meter and matter (relay, shown balance, top-up) that it does not answer, one for each top-up that waits
+for nobody (its tenancy is over, or its meter hangs there no more), and one a meter for the parameters that it refuses
+or has not taken for a day. They are resolved by themselves when that ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from notifications.models import WorkItem
 
 KIND = "meter_does_not_answer"
 KIND_FOR_NOBODY = "top_up_waits_for_nobody"
+KIND_PARAMETERS = "parameters_not_taken"
 AFTER = timedelta(minutes=10)
+PARAMETERS_AFTER = timedelta(days=1)  # nobody is without power for want of them
 AT_MOST = 500  # items a round: after a broken network the list must not take the database with it
 
 
@@ -28,7 +31,8 @@ def look(*, now: datetime, after: timedelta = AFTER) -> int:
 
     Returns how many items were raised anew.
     """
-    return _look_at_silent_meters(now=now, after=after) + _look_at_top_ups_for_nobody(now=now, after=after)
+    silent = _look_at_silent_meters(now=now, after=after)
+    return silent + _look_at_top_ups_for_nobody(now=now, after=after) + _look_at_parameters(now=now)
 
 
 def _look_at_silent_meters(*, now: datetime, after: timedelta) -> int:
@@ -49,6 +53,29 @@ def _look_at_top_ups_for_nobody(*, now: datetime, after: timedelta) -> int:
         resolution = gettext("The top-up does not wait any more, or may go again.")
         worklist.resolve(key=key, by=None, resolution=resolution, now=now)
     return _raise(KIND_FOR_NOBODY, {key: one for key, one in waiting.items() if key not in open_keys}, now=now)
+
+
+def _look_at_parameters(*, now: datetime) -> int:
+    """What a meter refuses stays refused: it is not asked again before something else is laid down."""
+    open_keys = _open_keys(KIND_PARAMETERS)
+    untaken: dict[str, list[desired.Untaken]] = {}
+    for one in desired.untaken(now=now, after=PARAMETERS_AFTER):
+        untaken.setdefault(f"parameters:{one.meter_id}", []).append(one)
+    for key in sorted(open_keys - untaken.keys()):
+        worklist.resolve(key=key, by=None, resolution=gettext("The meter goes by what is laid down."), now=now)
+    fresh = sorted(untaken.keys() - open_keys)[:AT_MOST]
+    for key in fresh:
+        first, *_ = theirs = untaken[key]
+        worklist.raise_item(
+            key=key,
+            kind=KIND_PARAMETERS,
+            property_id=first.property_id,
+            detail={"meter": first.serial, "online": first.is_online}
+            | {one.kind: one.error or "not_answered" for one in theirs},
+            trace="",
+            now=now,
+        )
+    return len(fresh)
 
 
 def _open_keys(kind: str) -> set[str]:

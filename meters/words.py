@@ -13,6 +13,7 @@ LEVEL_REASONS = {
     "credit": _("used on credit"),
     "spared": _("used up, and it may not be cut now"),
     "none": _("nobody draws on it"),
+    "policy": _("laid down by the property"),
 }
 # What the wire format knows (wire/base.py: Happening).
 EVENTS = {

@@ -49,6 +49,12 @@ LABELS = {
     "tries": _("tries"),
     "wanted": _("wanted"),
     "why": _("why"),
+    # What a meter is told of the policy, and does not go by.
+    "warn_1": _("first warning, fen"),
+    "warn_2": _("second warning, fen"),
+    "overdr": _("overdraft, fen"),
+    "keep": _("keep supply"),
+    "holidays": _("no cut on holidays"),
 }
 # Of meters, which lie above: positions of a relay, states of a top-up.
 VALUES = {
@@ -63,7 +69,8 @@ VALUES = {
     "stuck": _("needs a person"),
     "cancelled": _("cancelled"),
 }
-CODES, STATES = ("why", "reason", "error"), ("state", "wanted", "reported")
+CODES = ("why", "reason", "error", "warn_1", "warn_2", "overdr", "keep", "holidays")
+STATES = ("state", "wanted", "reported")
 
 
 def laid_out(item: WorkItem) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 # What floors raise (a kind that is not here is shown as it is).
 KINDS = {
     "meter_does_not_answer": _("Meter does not answer"),
+    "parameters_not_taken": _("Meter does not go by what is laid down"),
     "unknown_meter": _("Unknown meter reports"),
     "clock_is_off": _("Clock of a meter is off"),
     "bad_frame": _("Unreadable report of a meter"),

@@ -32,6 +32,7 @@ WORDS = {
     "unsupported": _("the meter cannot do that"),
     "failed": _("the meter tried, and could not"),
     "keep_supply": _("the meter is set to keep the supply on"),
+    "not_answered": _("no answer"),
     "meter_taken_down": _("the meter hangs there no more"),
     # ---- the balance of a meter with money of its own ----
     "opening_unknown": _("it had money in it when it was first read"),

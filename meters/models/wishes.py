@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
@@ -21,9 +22,11 @@ from meters.models.devices import Meter, Relay
 
 
 def _value_in_words(kind: str, value: str) -> str:
-    """A relay's position, or an amount of fen in yuan."""
+    """A relay's position, a switch, or an amount of fen in yuan."""
     if kind == "relay":
         return str(dict(Relay.choices).get(value, value))
+    if value in ("on", "off"):
+        return gettext("switched on") if value == "on" else gettext("switched off")
     return staff.yuan(int(value)) if value.lstrip("-").isdecimal() else value
 
 

@@ -17,6 +17,7 @@ Happening = Literal["cover_opened", "power_failed", "power_restored", "balance_c
 Refusal = Literal["expired", "stale", "duplicate", "count", "unsupported", "failed", "keep_supply"]
 
 Period = Literal["sharp", "peak", "flat", "valley", "deep_valley"]
+Parameter = Literal["warn_1", "warn_2", "overdr", "keep", "holidays"]
 
 LEAVES: Final[tuple[Leaf, ...]] = get_args(Leaf)
 POSITIONS: Final[tuple[Position, ...]] = get_args(Position)
@@ -24,6 +25,8 @@ ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 HAPPENINGS: Final[tuple[Happening, ...]] = get_args(Happening)
 REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
+PARAMETERS: Final[tuple[Parameter, ...]] = get_args(Parameter)
+SWITCHES: Final[tuple[Parameter, ...]] = ("keep", "holidays")  # on or off; the others are fen
 
 
 class BadFrame(Exception):
@@ -45,7 +48,8 @@ class Report:
     `order` is what the relay was last told ("auto": it decides by its own money), `generation` the newest relay command
     it obeyed, 0 for none. `shown_fen` is what a server-held meter displays; `balance_fen` and `purchase_count` are of a
     meter that holds its money; `period_wh` is the energy by period as the meter itself counts it, in the order of
-    PERIODS, 0 for one it does not have; None where a meter has no such thing.
+    PERIODS, 0 for one it does not have; `parameters` is what it was told of the policy and goes by, in the order of
+    PARAMETERS, without those it does not know; None where a meter has no such thing.
     """
 
     at: datetime
@@ -58,6 +62,7 @@ class Report:
     purchase_count: int | None = None
     power_w: int | None = None
     period_wh: tuple[int, ...] | None = None
+    parameters: tuple[tuple[Parameter, int], ...] | None = None  # fen, or a bool for one of SWITCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +147,22 @@ class TopUpCommand(CommandBase):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetCommand(CommandBase):
+    """A level, each parameter with generations of its own: what a meter that holds its money goes by.
+
+    `value` is fen, or a bool for one of SWITCHES.
+    """
+
+    parameter: Parameter
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadCommand(CommandBase):
     """Asks for a report and changes nothing."""
 
 
-Command = RelayCommand | ShowCommand | TopUpCommand | ReadCommand
+Command = RelayCommand | ShowCommand | TopUpCommand | SetCommand | ReadCommand
 
 
 class Codec(Protocol):

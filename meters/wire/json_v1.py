@@ -16,17 +16,21 @@ from typing import Any, Final, NoReturn, TypeVar
 from meters.wire.base import (
     HAPPENINGS,
     ORDERS,
+    PARAMETERS,
     PERIODS,
     POSITIONS,
     REFUSALS,
+    SWITCHES,
     Answer,
     BadFrame,
     Command,
     Event,
     ImpossibleCommand,
     Leaf,
+    Parameter,
     RelayCommand,
     Report,
+    SetCommand,
     ShowCommand,
     Status,
     Telemetry,
@@ -41,6 +45,14 @@ READINGS_AT_MOST: Final = 200
 LARGE: Final = 10**15
 # What fits into 32 bits with room for the next number: purchase counts and watts.
 SMALL: Final = 10**9
+# Parameters by the names that the wire has for them.
+NAMES: Final[dict[Parameter, str]] = {
+    "warn_1": "warn_1_fen",
+    "warn_2": "warn_2_fen",
+    "overdr": "overdraft_fen",
+    "keep": "keep_supply",
+    "holidays": "holidays",
+}
 
 _ID = re.compile(r"[!-~]{1,36}")
 _TRACE = re.compile(r"[!-~]{0,36}")
@@ -107,7 +119,22 @@ def _kind_and_arguments(command: Command) -> tuple[str, dict[str, object]]:
         case TopUpCommand():
             number = _within("number", command.number, 1, SMALL)
             return "top_up", {"number": number, "amount_fen": _within("amount_fen", command.amount_fen, 1, LARGE)}
+        case SetCommand():
+            return "set", {"name": NAMES[command.parameter], "value": _parameter_value(command)}
     return "read", {}
+
+
+def _parameter_value(command: SetCommand) -> int:
+    if command.parameter not in SWITCHES:
+        return _within("value", command.value, *_range(command.parameter))
+    if not isinstance(command.value, bool):
+        raise ImpossibleCommand(f"value: {command.value!r} is neither true nor false")
+    return command.value
+
+
+def _range(parameter: Parameter) -> tuple[int, int]:
+    """A meter may warn below zero already; what may be overdrawn is never less than nothing."""
+    return (0 if parameter == "overdr" else -LARGE), LARGE
 
 
 def _within(name: str, value: int, low: int, high: int) -> int:
@@ -165,11 +192,21 @@ def _report(fields: _Fields) -> Report:
         purchase_count=fields.whole_or_none("purchase_count", 0, SMALL),
         power_w=fields.whole_or_none("power_w", -SMALL, SMALL),
         period_wh=None if fields.is_absent("period_wh") else _period_wh(fields.inner("period_wh")),
+        parameters=None if fields.is_absent("parameters") else _parameters(fields.inner("parameters")),
     )
 
 
 def _period_wh(fields: _Fields) -> tuple[int, ...]:
     return tuple(fields.whole_or_none(period, 0, LARGE) or 0 for period in PERIODS)
+
+
+def _parameters(fields: _Fields) -> tuple[tuple[Parameter, int], ...]:
+    said = ((parameter, NAMES[parameter]) for parameter in PARAMETERS)
+    return tuple(
+        (parameter, fields.flag(name) if parameter in SWITCHES else fields.whole(name, *_range(parameter)))
+        for parameter, name in said
+        if not fields.is_absent(name)
+    )
 
 
 class _Fields:

@@ -35,9 +35,16 @@ class Told:
     balance_fen: int = 0
     number: int = 0
     amount_fen: int = 0
+    name: str = ""
+    value: int | bool | None = None
 
     def arguments(self) -> dict[str, Any]:
-        names = {"relay": ["position"], "show": ["balance_fen"], "top_up": ["number", "amount_fen"]}
+        names = {
+            "relay": ["position"],
+            "show": ["balance_fen"],
+            "top_up": ["number", "amount_fen"],
+            "set": ["name", "value"],
+        }
         return {name: getattr(self, name) for name in names.get(self.kind, [])}
 
 
@@ -59,6 +66,8 @@ def read_command(payload: bytes) -> Told:
             balance_fen=int(message.get("balance_fen", 0)),
             number=int(message.get("number", 0)),
             amount_fen=int(message.get("amount_fen", 0)),
+            name=str(message.get("name", "")),
+            value=message.get("value"),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise UnreadableCommandError(str(error)) from None

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sandbox.fleet.registers import Registers
@@ -54,7 +55,7 @@ class Memory:
         """All meters as they were."""
         for (text,) in self._connection.execute("select registers from meters order by name").fetchall():
             registers = Registers(**json.loads(text))
-            registers.follow_own_money()
+            registers.follow_own_money(datetime.now(UTC))
             yield registers
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The state machine of one virtual meter: commands and energy in, what it says out. No socket, no clock of its own.
 
 A server-held meter obeys the relay and shows the balance it is told. A meter that holds its money counts it down,
-opens its relay when it is gone, and closes it when a top-up brings some, as long as its order is "auto".
+opens its relay when it is gone, and closes it when a top-up brings some, as long as its order is "auto". It goes by
+what it was set to: overdraft, keep supply, holidays.
 """
 
 import secrets
@@ -12,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.fleet.frames import Said, Told, UnreadableCommandError, as_text, read_command
-from sandbox.fleet.registers import METER, NANO, ORDERS, SERVER, MeterFaults, Registers
+from sandbox.fleet.registers import METER, NANO, ORDERS, SERVER, MeterFaults, Registers, fits
 
 RECEIVED_KEPT = 500
 BACKLOG_AT_MOST = 199  # with the present state they are the 200 that one telemetry may carry
-UNDERSTOOD = {SERVER: ("relay", "show", "read"), METER: ("relay", "top_up", "read")}
-LEVELS = ("relay", "show")
+UNDERSTOOD = {SERVER: ("relay", "show", "read"), METER: ("relay", "top_up", "set", "read")}
+LEVELS = ("relay", "show", "set")
 
 
 @dataclass
@@ -110,39 +111,56 @@ class VirtualMeter:
             return self._conclude(waiting, error, now)
         match told.kind:
             case "relay":
-                to = self.registers.own_position() if told.position == "auto" else told.position
+                to = self.registers.own_position(self._clock(now)) if told.position == "auto" else told.position
                 return self._move(to, waiting, now)
             case "show":
                 self.registers.show_generation, self.registers.shown_fen = told.generation, told.balance_fen
             case "top_up":
                 return self._top_up(waiting, now)
+            case "set":
+                return self._set(waiting, now)
         return self._conclude(waiting, None, now)
 
     def _objection(self, told: Told, now: datetime) -> str | None:
-        registers = self.registers
-        if told.kind not in UNDERSTOOD[registers.kind]:
+        is_unknown = told.kind == "set" and told.name not in self.registers.parameters
+        if told.kind not in UNDERSTOOD[self.registers.kind] or is_unknown:
             return "unsupported"
         if told.kind in LEVELS and self._is_stale(told):
             return "stale"
-        if self._clock(now) > told.expires_at:
-            return "expired"
-        if told.kind == "relay":
-            return self._relay_objection(told.position)
-        if told.kind == "top_up" and told.number != registers.purchase_count + 1:
-            return "duplicate" if told.number <= registers.purchase_count else "count"
+        return "expired" if self._clock(now) > told.expires_at else self._objection_of_its_kind(told)
+
+    def _objection_of_its_kind(self, told: Told) -> str | None:
+        match told.kind:
+            case "relay":
+                return self._relay_objection(told.position)
+            case "set":
+                return "failed" if self.faults.set_fails or not fits(told.name, told.value) else None
+            case "top_up":
+                return self._top_up_objection(told.number)
         return None
+
+    def _top_up_objection(self, number: int) -> str | None:
+        known = self.registers.purchase_count
+        if number == known + 1:
+            return None
+        return "duplicate" if number <= known else "count"
 
     def _relay_objection(self, position: str) -> str | None:
         if position not in ORDERS or (position == "auto" and self.registers.kind == SERVER):
             return "unsupported"
         if self.faults.relay_stuck:
             return "failed"
-        return "keep_supply" if self.faults.keep_supply and position in ("open", "permitted") else None
+        keeps = self.faults.keep_supply or self.registers.parameters.get("keep_supply")
+        return "keep_supply" if keeps and position in ("open", "permitted") else None
 
     def _is_stale(self, told: Told) -> bool:
         """Older than what was obeyed, or than another that waits beside it: of those only the newest counts."""
-        obeyed = self.registers.generation if told.kind == "relay" else self.registers.show_generation
-        beside = (w.told.generation for w in self._inbox if w.told.kind == told.kind)
+        registers = self.registers
+        obeyed = {"relay": registers.generation, "show": registers.show_generation}.get(
+            told.kind, registers.set_generations.get(told.name, 0)
+        )
+        same = (told.kind, told.name)
+        beside = (w.told.generation for w in self._inbox if (w.told.kind, w.told.name) == same)
         return told.generation <= obeyed or any(other > told.generation for other in beside)
 
     def _top_up(self, waiting: _Waiting, now: datetime) -> list[Said]:
@@ -151,8 +169,19 @@ class VirtualMeter:
         registers.purchase_count = told.number
         registers.applied[str(told.number)] = registers.applied.get(str(told.number), 0) + 1
         registers.note_answer(told.id, None)
-        if registers.order == "auto" and not self.faults.relay_stuck:
-            return self._move(registers.own_position(), waiting, now)
+        return self._follow_own_money(waiting, now)
+
+    def _set(self, waiting: _Waiting, now: datetime) -> list[Said]:
+        told = waiting.told
+        if told.value is not None:
+            self.registers.parameters[told.name] = told.value
+        self.registers.set_generations[told.name] = told.generation
+        return self._follow_own_money(waiting, now)
+
+    def _follow_own_money(self, waiting: _Waiting, now: datetime) -> list[Said]:
+        """The answer comes when its relay is where it belongs now."""
+        if self.registers.order == "auto" and not self.faults.relay_stuck:
+            return self._move(self.registers.own_position(self._clock(now)), waiting, now)
         return self._conclude(waiting, None, now)
 
     def _move(self, to: str, asked: _Waiting, now: datetime) -> list[Said]:
@@ -233,7 +262,9 @@ class VirtualMeter:
 
     def _cut_when_empty(self, now: datetime) -> list[Said]:
         registers = self.registers
-        if registers.order != "auto" or registers.relay != "closed" or registers.balance_fen() > 0 or self._moving:
+        if registers.order != "auto" or registers.relay != "closed" or self._moving:
+            return []
+        if registers.own_position(self._clock(now)) == "closed":
             return []
         registers.move("open", why="balance", at=now)
         return [self._event("balance_cut", now), self.telemetry(now)]
@@ -255,6 +286,7 @@ class VirtualMeter:
             "purchase_count": registers.purchase_count if holds else None,
             "power_w": registers.power_w if registers.relay == "closed" else 0,
             "period_wh": registers.period_wh and dict(registers.period_wh),
+            "parameters": dict(registers.parameters) or None,
         }
 
     def telemetry(self, now: datetime) -> Said:
@@ -300,7 +332,8 @@ class VirtualMeter:
 
     def as_json(self) -> dict[str, Any]:
         """All there is to know about it."""
-        content = asdict(self.registers) | {"balance_fen": self.registers.balance_fen()}
+        registers = self.registers
+        content = asdict(registers) | {"balance_fen": registers.balance_fen(), "warnings": registers.warnings()}
         for hidden in ("balance_nano_fen", "spare_w_ms", "answered"):
             del content[hidden]
         return content | {

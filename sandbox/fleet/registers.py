@@ -25,6 +25,16 @@ KINDS_OF_VALUE = {
     "price_micro_fen_per_kwh": int,
     "power_w": int,
     "timetable": dict,
+    "parameters": dict,
+    "holidays": list,
+}
+# What a meter that holds its money can be told, and what it begins with. Fen, and switches.
+PARAMETERS: dict[str, int | bool] = {
+    "warn_1_fen": 0,
+    "warn_2_fen": 0,
+    "overdraft_fen": 0,
+    "keep_supply": False,
+    "holidays": False,
 }
 PERIODS = ("sharp", "peak", "flat", "valley", "deep_valley")
 SHANGHAI = timezone(timedelta(hours=8))
@@ -43,7 +53,9 @@ class Registers:
     """The memory of one meter. Money is kept in nano-fen: Wh x micro-fen per kWh, exact and without a division.
 
     `timetable` is when each price period begins by the clock of Shanghai, such as {"00:00": "valley", "08:00": "peak"}:
-    a meter that has one counts its energy by period as well.
+    a meter that has one counts its energy by period as well. `parameters` are those it knows (a meter with money of its
+    own all of them, unless it is defined with others), `holidays` the days in its own calendar, such as "2026-10-01".
+    `is_cut`: its money was used up, and a top-up has not lifted the balance above zero since.
     """
 
     property: str
@@ -62,6 +74,10 @@ class Registers:
     power_w: int = 0
     timetable: dict[str, str] = field(default_factory=dict)
     period_wh: dict[str, int] | None = None
+    parameters: dict[str, int | bool] = field(default_factory=dict)
+    set_generations: dict[str, int] = field(default_factory=dict)
+    holidays: list[str] = field(default_factory=list)
+    is_cut: bool = False
     applied: dict[str, int] = field(default_factory=dict)  # top-up number: how often
     answered: dict[str, str | None] = field(default_factory=dict)  # command id: error
     relay_moves: list[dict[str, str]] = field(default_factory=list)
@@ -73,6 +89,8 @@ class Registers:
             if type(value) is not KINDS_OF_VALUE.get(name):
                 raise WrongDefinitionError(f"{name}={value!r}")
         wanted = dict(definition)
+        if definition.get("kind") == METER:
+            wanted.setdefault("parameters", dict(PARAMETERS))
         try:
             made = cls(balance_nano_fen=wanted.pop("balance_fen", 0) * NANO, **wanted)
         except TypeError as error:
@@ -80,7 +98,7 @@ class Registers:
         made._check()
         made.order = made.order or ("auto" if made.kind == METER else made.relay)
         made.period_wh = dict.fromkeys(PERIODS, 0) if made.timetable else None
-        made.follow_own_money()
+        made.follow_own_money(None)
         return made
 
     def _check(self) -> None:
@@ -94,19 +112,45 @@ class Registers:
             raise WrongDefinitionError("a register below zero")
         if not all(_CLOCK.fullmatch(str(at)) and period in PERIODS for at, period in self.timetable.items()):
             raise WrongDefinitionError(f"timetable={self.timetable!r}")
+        if self.kind == SERVER and self.parameters:
+            raise WrongDefinitionError("a server-held meter does not decide")
+        if not all(fits(name, value) for name, value in self.parameters.items()):
+            raise WrongDefinitionError(f"parameters={self.parameters!r}")
 
     def balance_fen(self) -> int:
         """Whole fen; a started fen is not there any more."""
         return self.balance_nano_fen // NANO
 
-    def own_position(self) -> str:
-        """Where the relay belongs while the meter decides by its own money."""
-        return "closed" if self.balance_fen() > 0 else "open"
+    def own_position(self, clock: datetime | None) -> str:
+        """Where the relay belongs while the meter decides by its own money; what it decides is kept.
 
-    def follow_own_money(self) -> None:
+        What is cut stays cut until there is money again, or the supply is to be kept on. Without a clock no day is a
+        holiday.
+        """
+        if self.balance_fen() > 0 or self.parameters.get("keep_supply"):
+            self.is_cut = False
+        elif self.balance_fen() <= -self.parameters.get("overdraft_fen", 0) and not self.is_holiday(clock):
+            self.is_cut = True
+        return "open" if self.is_cut else "closed"
+
+    def is_holiday(self, clock: datetime | None) -> bool:
+        """Whether it spares its people today."""
+        if clock is None or not self.parameters.get("holidays"):
+            return False
+        return f"{clock.astimezone(SHANGHAI):%Y-%m-%d}" in self.holidays
+
+    def warnings(self) -> list[str]:
+        """Which warnings it shows; a level of 0 warns of nothing."""
+        levels = ("warn_1_fen", "warn_2_fen")
+        return [name for name in levels if (fen := self.parameters.get(name)) and self.balance_fen() <= fen]
+
+    def follow_own_money(self, clock: datetime | None) -> None:
         """Puts the relay right after a restart: it may have been moving when the power went."""
         if self.order == "auto":
-            self.relay = self.own_position()
+            self.relay = self.own_position(clock)
+
+    def cuts_by_money(self, clock: datetime) -> bool:
+        return not self.parameters.get("keep_supply") and not self.is_holiday(clock)
 
     def period_at(self, clock: datetime) -> str:
         """The price period at an instant of the meter's clock; before the day's first it is the last one's."""
@@ -118,8 +162,9 @@ class Registers:
         if self.relay != "closed":
             return 0
         price = self.price_micro_fen_per_kwh
-        if self.kind == METER and self.order == "auto" and price:
-            wh = min(wh, max(0, (self.balance_nano_fen - NANO) // price + 1))
+        if self.kind == METER and self.order == "auto" and price and self.cuts_by_money(clock):
+            left_nano = self.balance_nano_fen + self.parameters.get("overdraft_fen", 0) * NANO
+            wh = min(wh, max(0, (left_nano - NANO) // price + 1))
         self.import_wh += wh
         if self.period_wh is not None:
             self.period_wh[self.period_at(clock)] += wh
@@ -146,6 +191,13 @@ class Registers:
             del self.answered[next(iter(self.answered))]
 
 
+def fits(name: str, value: object) -> bool:
+    """Whether a parameter of this name may have this value."""
+    if type(value) is not type(PARAMETERS.get(name)):
+        return False
+    return name != "overdraft_fen" or (isinstance(value, int) and value >= 0)
+
+
 @dataclass(frozen=True)
 class MeterFaults:
     """What goes wrong at one meter. Numbers of answers count down by themselves.
@@ -153,7 +205,8 @@ class MeterFaults:
     offline: the socket is cut and stays cut. sleep: the socket stays, commands are taken and lie unread until it wakes.
     deaf: commands are taken and ignored. lose_answers, duplicate_answers: the next n answers. out_of_order: the next n
     answers are kept back and then said in reverse. slow_ms: before obeying. answer_late_ms: after obeying. clock_off_s:
-    its clock is ahead by so much. relay_stuck: it answers "failed". keep_supply: it refuses to be cut.
+    its clock is ahead by so much. relay_stuck: it answers "failed". keep_supply: it refuses to be cut, whatever it was
+    told. set_fails: it answers "failed" to every parameter.
     """
 
     offline: bool = False
@@ -161,6 +214,7 @@ class MeterFaults:
     deaf: bool = False
     relay_stuck: bool = False
     keep_supply: bool = False
+    set_fails: bool = False
     lose_answers: int = 0
     duplicate_answers: int = 0
     out_of_order: int = 0

@@ -19,9 +19,11 @@ from meters.wire.base import (
     HAPPENINGS,
     LEAVES,
     ORDERS,
+    PARAMETERS,
     PERIODS,
     POSITIONS,
     REFUSALS,
+    SWITCHES,
     Answer,
     BadFrame,
     Codec,
@@ -30,6 +32,7 @@ from meters.wire.base import (
     ReadCommand,
     RelayCommand,
     Report,
+    SetCommand,
     ShowCommand,
     Status,
     Telemetry,
@@ -113,6 +116,18 @@ SAID = {
         replace(METER_HELD, at=ANSWERED_AT, import_wh=88640, balance_fen=5000, purchase_count=5, power_w=0),
     ),
 }
+SAID["ack_set"] = Answer(
+    "b1f0-23",
+    uuid.UUID("0b54a1f2-6c1e-4a3c-9f0e-2f4d1c5b7a90"),
+    None,
+    replace(
+        METER_HELD,
+        at=ANSWERED_AT,
+        import_wh=88640,
+        balance_fen=-40,
+        parameters=(("warn_1", 1000), ("warn_2", -100), ("overdr", 2000), ("keep", True)),
+    ),
+)
 ENVELOPE: dict[str, Any] = {
     "id": uuid.UUID("0b54a1f2-6c1e-4a3c-9f0e-2f4d1c5b7a90"),
     "issued_at": datetime(2026, 10, 20, 8, 1, 2, tzinfo=UTC),
@@ -123,6 +138,8 @@ TOLD = {
     "cmd_relay": RelayCommand(**ENVELOPE, generation=13, position="closed"),
     "cmd_show": ShowCommand(**ENVELOPE, generation=7, balance_fen=-250),
     "cmd_top_up": TopUpCommand(**ENVELOPE, generation=0, number=5, amount_fen=5000),
+    "cmd_set": SetCommand(**ENVELOPE, generation=3, parameter="overdr", value=2000),
+    "cmd_set_switch": SetCommand(**ENVELOPE, generation=4, parameter="keep", value=True),
     "cmd_read": ReadCommand(**ENVELOPE, generation=0),
 }
 
@@ -293,6 +310,10 @@ REFUSED = [
     (changed("ack_relay_closed", "command", value="0B54A1F2-6C1E-4A3C-9F0E-2F4D1C5B7A90"), "command: malformed"),
     (changed("ack_relay_closed", "command", value="{0b54a1f26c1e4a3c9f0e2f4d1c5b7a90}"), "command: malformed"),
     (without("ack_relay_closed", "report"), "report: not an object"),
+    (changed("ack_set", "report", "parameters", value=[]), "report.parameters: not an object"),
+    (changed("ack_set", "report", "parameters", "overdraft_fen", value=-1), "parameters.overdraft_fen: not from 0"),
+    (changed("ack_set", "report", "parameters", "warn_1_fen", value=True), "warn_1_fen: not an integer"),
+    (changed("ack_set", "report", "parameters", "keep_supply", value=1), "keep_supply: neither true nor false"),
 ]
 LEAF = {"telemetry": "up", "event": "up", "status": "status", "answer": "ack"}
 
@@ -370,6 +391,9 @@ def test_the_reason_never_quotes_the_message():
         ("cmd_top_up", {"number": 0}),
         ("cmd_top_up", {"number": 10**9 + 1}),
         ("cmd_top_up", {"amount_fen": 0}),
+        ("cmd_set", {"value": -1}),
+        ("cmd_set", {"value": True}),
+        ("cmd_set_switch", {"value": 1}),
     ],
 )
 def test_we_do_not_tell_a_meter_what_it_cannot_be_told(command, change):
@@ -394,6 +418,18 @@ registers = st.integers(0, json_v1.LARGE)
 ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=36)
 FIRST, LAST = datetime(1970, 1, 1), datetime(2199, 12, 31)  # noqa: DTZ001 - hypothesis adds the zone
 instants = st.datetimes(FIRST, LAST, timezones=st.just(timezone(timedelta(hours=8))))
+
+
+def value_of(parameter):
+    if parameter in SWITCHES:
+        return st.booleans()
+    return registers if parameter == "overdr" else fen
+
+
+def parameters_of(known):
+    return st.tuples(*[st.tuples(st.just(each), value_of(each)) for each in PARAMETERS if each in known])
+
+
 reports = st.builds(
     Report,
     at=instants,
@@ -406,6 +442,7 @@ reports = st.builds(
     purchase_count=st.none() | counts,
     power_w=st.none() | st.integers(-json_v1.SMALL, json_v1.SMALL),
     period_wh=st.none() | st.tuples(*[registers] * len(PERIODS)),
+    parameters=st.none() | st.sets(st.sampled_from(PARAMETERS)).flatmap(parameters_of),
 )
 people_text = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=200)
 uplinks = st.one_of(
@@ -423,6 +460,8 @@ def as_a_meter_says_it(said):
     for report in [*message.get("readings", ()), message.get("report") or {}]:
         if report.get("period_wh"):
             report["period_wh"] = dict(zip(PERIODS, report["period_wh"], strict=True))
+        if report.get("parameters") is not None:
+            report["parameters"] = {json_v1.NAMES[name]: value for name, value in report["parameters"]}
     match said:
         case Telemetry():
             return "up", message | {"type": "telemetry"}
@@ -457,6 +496,7 @@ commands = st.one_of(
     st.builds(RelayCommand, position=st.sampled_from(ORDERS), **envelope),
     st.builds(ShowCommand, balance_fen=fen, **envelope),
     st.builds(TopUpCommand, number=st.integers(1, json_v1.SMALL), amount_fen=st.integers(1, json_v1.LARGE), **envelope),
+    *[st.builds(SetCommand, parameter=st.just(each), value=value_of(each), **envelope) for each in PARAMETERS],
     st.builds(ReadCommand, **envelope),
 )
 
@@ -467,7 +507,9 @@ def test_whatever_we_tell_a_meter_fits_the_schema_and_says_it_all(command):
 
     schema("command").validate(message)
     for name, value in asdict(command).items():
-        if isinstance(value, datetime):
+        if name == "parameter":
+            assert message["name"] == json_v1.NAMES[value]
+        elif isinstance(value, datetime):
             assert abs(datetime.fromisoformat(message[name]) - value) < timedelta(milliseconds=1)
         else:
             assert message[name] == (str(value) if isinstance(value, uuid.UUID) else value)

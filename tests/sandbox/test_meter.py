@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from meters.wire import json_v1
-from meters.wire.base import ReadCommand, RelayCommand, ShowCommand, TopUpCommand
+from meters.wire.base import ReadCommand, RelayCommand, SetCommand, ShowCommand, TopUpCommand
 from sandbox.fleet.memory import Memory
 from sandbox.fleet.meter import VirtualMeter
 from sandbox.fleet.registers import ANSWERS_KEPT, Registers, WrongDefinitionError
@@ -41,6 +41,10 @@ def relay(position, generation, **kwargs):
 
 def top_up(number, amount_fen=5000, **kwargs):
     return told(TopUpCommand, number=number, amount_fen=amount_fen, **kwargs)
+
+
+def setting(parameter, value, generation=1, **kwargs):
+    return told(SetCommand, parameter=parameter, value=value, generation=generation, **kwargs)
 
 
 def heard(said):
@@ -448,3 +452,113 @@ def test_a_meter_with_a_timetable_counts_by_period_too():
 def test_a_timetable_that_no_meter_has_is_refused(timetable):
     with pytest.raises(WrongDefinitionError):
         a_virtual_meter("server", timetable=timetable)
+
+
+# ---- parameters ----
+
+
+def test_a_meter_takes_its_parameters_and_reports_them():
+    meter = a_virtual_meter("meter", balance_fen=100)
+
+    *_, answer = answers(meter, setting("warn_1", 1000), setting("overdr", 2000), setting("keep", True))
+
+    told_so_far = dict(answer.report.parameters)
+    assert told_so_far == {"warn_1": 1000, "warn_2": 0, "overdr": 2000, "keep": True, "holidays": False}
+
+
+def test_each_parameter_counts_its_generations_apart():
+    meter = a_virtual_meter("meter")
+
+    assert errors(meter, setting("warn_1", 1000, 7), setting("warn_2", 500, 1)) == [None, None]
+    assert errors(meter, setting("warn_1", 900, 7), setting("warn_1", 900, 8)) == ["stale", None]
+
+
+def test_a_parameter_that_a_meter_does_not_know_is_unsupported():
+    meter = a_virtual_meter("meter", parameters={"warn_1_fen": 0})
+
+    assert errors(meter, setting("keep", True), setting("warn_1", 5)) == ["unsupported", None]
+    assert errors(a_virtual_meter("server"), setting("keep", True)) == ["unsupported"]
+    assert a_virtual_meter("server").report(NOW)["parameters"] is None
+
+
+def test_warnings_are_shown_at_and_below_their_levels():
+    meter = a_virtual_meter("meter", balance_fen=1001, price_micro_fen_per_kwh=YUAN_A_KWH)
+    answers(meter, setting("warn_1", 1000), setting("warn_2", 500))
+
+    assert meter.as_json()["warnings"] == []
+    meter.consume(10, NOW)
+    assert meter.as_json()["warnings"] == ["warn_1_fen"]
+    meter.consume(5000, NOW)
+    assert meter.as_json()["warnings"] == ["warn_1_fen", "warn_2_fen"]
+
+
+def test_an_overdraft_is_used_before_the_relay_opens_and_money_above_zero_brings_the_power_back():
+    meter = a_virtual_meter("meter", balance_fen=100, price_micro_fen_per_kwh=YUAN_A_KWH)
+    answers(meter, setting("overdr", 200))
+
+    assert meter.consume(2000, NOW)[0] == 2000
+    assert (meter.registers.relay, meter.registers.balance_fen()) == ("closed", -100)
+    _used, said = meter.consume(5000, NOW)
+    assert (meter.registers.balance_fen(), meter.registers.relay) == (-200, "open")
+    assert heard(said)[0].event == "balance_cut"
+    answers(meter, top_up(1, 200))
+    assert meter.registers.relay == "open"  # nothing is owed any more, and nothing is there
+    answers(meter, top_up(2, 1))
+    assert meter.registers.relay == "closed"
+
+
+def test_an_overdraft_that_is_taken_away_cuts_who_is_below_it():
+    meter = a_virtual_meter("meter", balance_fen=10, price_micro_fen_per_kwh=YUAN_A_KWH)
+    answers(meter, setting("overdr", 200))
+    meter.consume(1000, NOW)
+
+    [answer] = answers(meter, setting("overdr", 0, 2))
+
+    assert (answer.report.balance_fen, answer.report.relay) == (-90, "open")
+
+
+def test_a_kept_supply_is_cut_by_nobody():
+    meter = a_virtual_meter("meter", price_micro_fen_per_kwh=YUAN_A_KWH)
+    assert meter.registers.relay == "open"
+
+    [answer] = answers(meter, setting("keep", True))
+
+    assert answer.report.relay == "closed"
+    assert meter.consume(3000, NOW)[0] == 3000
+    assert (meter.registers.relay, meter.registers.balance_fen()) == ("closed", -300)
+    assert errors(meter, relay("open", 1)) == ["keep_supply"]
+    [answer] = answers(meter, setting("keep", False, 2))
+    assert answer.report.relay == "open"
+
+
+def test_on_a_holiday_nobody_is_cut_and_on_the_day_after_the_money_decides_again():
+    meter = a_virtual_meter(
+        "meter", balance_fen=10, price_micro_fen_per_kwh=YUAN_A_KWH, power_w=1000, holidays=["2026-10-20"]
+    )
+    answers(meter, setting("holidays", True))
+
+    meter.consume(1000, NOW)
+    assert (meter.registers.relay, meter.registers.balance_fen()) == ("closed", -90)
+    meter.draw(NOW)
+    said = heard(meter.draw(NOW + timedelta(hours=8, milliseconds=1)))  # midnight in Shanghai
+    assert (said[0].event, meter.registers.relay) == ("balance_cut", "open")
+
+
+@pytest.mark.parametrize("parameters", [{"overdraft_fen": -1}, {"keep_supply": 1}, {"mood": 1}, {"warn_1_fen": True}])
+def test_parameters_that_no_meter_has_are_refused(parameters):
+    with pytest.raises(WrongDefinitionError):
+        a_virtual_meter("meter", parameters=parameters)
+
+
+def test_parameters_outlast_a_power_cut(tmp_path):
+    meter = a_virtual_meter("meter", balance_fen=10, price_micro_fen_per_kwh=YUAN_A_KWH)
+    answers(meter, setting("overdr", 200, 5))
+    meter.consume(1000, NOW)
+    memory = Memory(tmp_path / "fleet.sqlite")
+    memory.save(meter.name, meter.registers)
+
+    [registers] = memory.load()
+    memory.close()
+
+    assert (registers.relay, registers.parameters["overdraft_fen"]) == ("closed", 200)
+    assert errors(VirtualMeter(registers), setting("overdr", 0, 5)) == ["stale"]
