@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from django import forms
 from django.contrib import admin
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,6 +22,19 @@ from django.urls import URLPattern, path, reverse
 from accounts.deeds import Text, always
 
 M = TypeVar("M", bound=Model)
+# A date that is asked for has neighbours: what is reckoned from it stays a date.
+SENSIBLE: Final = (MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2099, 12, 31)))
+
+
+def a_day(*, label: Text) -> forms.DateField:
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    return forms.DateField(label=label, widget=widget, validators=SENSIBLE)
+
+
+def a_month(*, label: Text) -> forms.DateField:
+    """Its first day. Browsers without a calendar of months show what is typed: 2026-11."""
+    widget = forms.DateInput(attrs={"type": "month"}, format="%Y-%m")
+    return forms.DateField(label=label, widget=widget, input_formats=["%Y-%m"], validators=SENSIBLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -19,7 +20,7 @@ from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, instan
 from accounts.models import Property, Room
 from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yuan_column
 from accounts.window import AskingAdmin, ScopedAdmin
-from billing import holds, moves_admin
+from billing import bills_admin, holds, moves_admin, usage_admin
 from billing.disputes_admin import DisputeAdmin
 from billing.doubts_admin import BacklogAdmin, DoubtAdmin
 from billing.hanging_admin import InstallationAdmin
@@ -116,6 +117,8 @@ def _line(transfer: Transfer) -> tuple[object, ...]:
 @admin.register(Purse)
 class PurseAdmin(ScopedAdmin[Purse]):
     deeds = moves_admin.OF_HOMES
+    pages = (usage_admin.OF_A_HOME, bills_admin.OF_A_HOME)
+    change_list_template = "admin/purses.html"
     related = ("tenancy__room__building", "property")
     columns = (
         *(available, yuan_column("paid_fen", label=_("paid money")), yuan_column("subsidy_fen", label=_("subsidy"))),
@@ -130,6 +133,15 @@ class PurseAdmin(ScopedAdmin[Purse]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Purse]:
         return super().get_queryset(request).prefetch_related("draws")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.bills_view)
+        return [path("bills/", view, name="billing_purse_bills"), *super().get_urls()]
+
+    def bills_view(self, request: HttpRequest) -> HttpResponseBase:
+        if not self.has_module_permission(request):
+            raise PermissionDenied
+        return bills_admin.of_a_property(request, self)
 
 
 @admin.register(LedgerAccount)

@@ -14,10 +14,17 @@ from datetime import date, timedelta
 
 from django.db import connection
 
+from billing.models import Draw, Purse
 from billing.tariff import units
 from billing.tariff.civil import instant
 
 MONTH = timedelta(days=31)
+
+
+def following(month_date: date) -> date:
+    """The first day of the month after the one that begins on month_date."""
+    return (month_date + MONTH).replace(day=1)
+
 
 # Plan: the properties' months by their index, their days of the month by theirs, once each, joined by hashing. A day's
 # register is taken with its date, so that a register that began anew in between is told as it was.
@@ -27,6 +34,7 @@ with used as (
            max(array[usage_date - date '2000-01-01', closes_wh]) as closes
       from billing_usageday
      where property_id = any(%(properties)s) and usage_date >= %(month)s and usage_date < %(next)s
+       and (%(draws)s::bigint[] is null or draw_id = any(%(draws)s))
      group by draw_id
 )
 select m.purse_id, p.tenancy_id, m.draw_id, d.meter_id, m.days, m.energy_wh, m.cost_nano, m.fee_nano, m.line_wh,
@@ -44,6 +52,7 @@ select d.purse_id, sum(case when k.kind in ('paid', 'subsidy') then t.amount_fen
                    - sum(case when c.kind in ('paid', 'subsidy') then t.amount_fen else 0 end)
   from billing_usagerevision r
   join billing_draw d on d.id = r.draw_id and d.property_id = any(%(properties)s)
+       and (%(draws)s::bigint[] is null or d.id = any(%(draws)s))
   join billing_journalentry e on e.key = r.entry_key
   join billing_transfer t on t.entry_id = e.id
   join billing_ledgeraccount k on k.id = t.debit_id
@@ -110,13 +119,23 @@ class Bill:
 
 def bills(*, property_ids: Iterable[int], month_date: date) -> list[Bill]:
     """The bills of properties for the month that begins on month_date, by purse. All at once reads the days once."""
-    following = (month_date + MONTH).replace(day=1)
-    about: dict[str, list[int] | date] = {
-        "properties": list(property_ids),
+    return _composed(list(property_ids), None, month_date)
+
+
+def bill_of(purse: Purse, *, month_date: date) -> Bill | None:
+    """One purse's bill, read by the keys of its draws; None where no day of the month is closed yet."""
+    draws = list(Draw.objects.filter(purse=purse).values_list("pk", flat=True))
+    return next(iter(_composed([purse.property_id], draws, month_date)), None)
+
+
+def _composed(property_ids: list[int], draw_ids: list[int] | None, month_date: date) -> list[Bill]:
+    about: dict[str, list[int] | date | None] = {
+        "properties": property_ids,
+        "draws": draw_ids,
         "month": month_date,
-        "next": following,
+        "next": following(month_date),
         "from_at": instant(month_date),
-        "to_at": instant(following),
+        "to_at": instant(following(month_date)),
     }
     with connection.cursor() as cursor:
         cursor.execute(_PUT_RIGHT, about)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
 from accounts.deeds import Text
-from accounts.pages import Page
+from accounts.pages import Page, a_day
 from accounts.panes import table
 from meters.models import Meter, Reading, Relay
 
@@ -27,10 +27,6 @@ SOURCES: Final[dict[int, Text]] = {
     Reading.Source.STAFF: _("read by staff"),
     Reading.Source.STRAY: _("wrong clock, put right by staff"),
 }
-
-
-def a_day(*, label: Text) -> forms.DateField:
-    return forms.DateField(label=label, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
 
 
 class SpanForm(forms.Form):

@@ -86,7 +86,14 @@ def test_both_days_are_in_the_span(manager, meter):
 
 
 @pytest.mark.parametrize(
-    ("first", "last"), [("2026-01-01", "2026-02-01"), ("2026-01-02", "2026-01-01"), ("x", "2026-01-01"), ("", "")]
+    ("first", "last"),
+    [
+        ("2026-01-01", "2026-02-01"),
+        ("2026-01-02", "2026-01-01"),
+        ("x", "2026-01-01"),
+        ("", ""),
+        ("9999-12-31", "9999-12-31"),
+    ],
 )
 def test_more_than_a_month_or_no_span_at_all_is_refused_in_the_page(manager, meter, first, last):
     page = manager.get(page_of(meter, from_date=first, to_date=last))
