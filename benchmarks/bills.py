@@ -30,6 +30,7 @@ select d.id, date '2026-10-01' + n, d.property_id, d.purse_id, 1, now(), n * 960
        '[]', 566, false
   from billing_draw d cross join generate_series(0, 30) n
 """
+DAYS_OF_OTHERS = _DAYS + " where d.tenancy_id <> %s"
 _MONTHS = """
 insert into billing_usagemonth (draw_id, month_date, property_id, purse_id, days, energy_wh, cost_nano, fee_nano,
                                 period_wh, line_wh)

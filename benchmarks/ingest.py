@@ -72,7 +72,7 @@ def run(*, quick: bool) -> Result:
     runs[f"{few} meters"] = _interleaved(server, streets, rounds, batches)
     streets.add(many - few)
     runs[f"{many} meters"] = _interleaved(server, streets, rounds, batches)
-    _fill(stored, meters=many, before=now)
+    fill(stored, meters=many, before=now)
     runs[f"{many} meters, {stored} stored"] = _interleaved(server, streets, rounds, batches)
     call_command("audit")
     return _result(runs)
@@ -161,7 +161,7 @@ def _raw_copy(said: list[Heard]) -> float:
     return len(todo) / (time.perf_counter() - began)
 
 
-def _fill(stored: int, *, meters: int, before: datetime) -> None:
+def fill(stored: int, *, meters: int, before: datetime) -> None:
     """Older readings of the same month, so that the partition and its index are large."""
     from django.db import connection
 

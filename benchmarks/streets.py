@@ -84,12 +84,12 @@ class Streets:
         tariffs.publish(version_id=draft.pk, by=None, reason="", now=self.at)
         return TariffVersion.objects.get(pk=draft.pk)  # with how far its prices are laid out
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, *, since: datetime | None = None) -> None:
         """So many homes more, plain ones: their tariff is laid out and nothing waits."""
         for start in range(0, count, BATCH):
-            self._add(min(BATCH, count - start))
+            self._add(min(BATCH, count - start), since or self._begins_at)
 
-    def _add(self, count: int) -> None:
+    def _add(self, count: int, since: datetime) -> None:
         numbers = [next(self._serial) for _ in range(count)]
         buildings = [self._buildings[n % BUILDINGS] for n in numbers]
         rooms = Room.objects.bulk_create(
@@ -97,7 +97,7 @@ class Streets:
             for n, building in zip(numbers, buildings, strict=True)
         )
         tenancies = Tenancy.objects.bulk_create(
-            Tenancy(property_id=room.property_id, room=room, starts_at=self._begins_at) for room in rooms
+            Tenancy(property_id=room.property_id, room=room, starts_at=since) for room in rooms
         )
         purses = Purse.objects.bulk_create(
             Purse(property_id=home.property_id, tenancy=home, look_below_fen=-(10**9)) for home in tenancies
@@ -105,22 +105,22 @@ class Streets:
         meters = Meter.objects.bulk_create(
             Meter(
                 property_id=room.property_id, model=self._model, serial=f"{n:012d}", is_online=True, relay="closed",
-                relay_order="closed", import_wh=0, last_seen_at=self._begins_at, reported_at=self._begins_at,
+                relay_order="closed", import_wh=0, last_seen_at=since, reported_at=since,
             )
             for n, room in zip(numbers, rooms, strict=True)
         )  # fmt: skip
         hung = Installation.objects.bulk_create(
-            Installation(property_id=room.property_id, room=room, meter=meter, starts_at=self._begins_at)
+            Installation(property_id=room.property_id, room=room, meter=meter, starts_at=since)
             for room, meter in zip(rooms, meters, strict=True)
         )
-        Draw.objects.bulk_create(map(self._draw, numbers, hung, purses))
+        Draw.objects.bulk_create(self._draw(n, one, purse) for n, one, purse in zip(numbers, hung, purses, strict=True))
         self.addresses += [
             (building.property.code, meter.serial) for building, meter in zip(buildings, meters, strict=True)
         ]
         self.wh += [0] * count
 
     def _draw(self, n: int, hung: Installation, purse: Purse) -> Draw:
-        version, on = self._versions[n % BUILDINGS], civil_date(self._begins_at)
+        version, on = self._versions[n % BUILDINGS], civil_date(hung.starts_at)
         return Draw(
             property_id=hung.property_id,
             room_id=hung.room_id,
@@ -128,9 +128,9 @@ class Streets:
             meter_id=hung.meter_id,
             purse=purse,
             tenancy_id=purse.tenancy_id,
-            starts_at=self._begins_at,
+            starts_at=hung.starts_at,
             counted_by="server",
-            last_at=self._begins_at,
+            last_at=hung.starts_at,
             last_wh=0,
             day_date=on,
             closed_until=on,
