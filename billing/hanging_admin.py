@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
 from accounts.panes import PropertyFilter, StandingFilter
 from accounts.window import RuledForm, ScopedAdmin
-from billing import moves_admin
+from billing import moves_admin, not_on_meter, parameters
 from billing.models import Purse
+from billing.rules import laid_down
 from meters.models import Installation
 
 
@@ -37,6 +39,14 @@ class InstallationForm(RuledForm):
             raise ValidationError(_("A meter that is taken down needs both the time and its register."))
 
 
+@admin.display(description=_("what is laid down and the meter does not keep"))
+def lacking(installation: Installation) -> str:
+    stands = laid_down(room_id=installation.room_id, property_id=installation.property_id)
+    untaken = not_on_meter.untaken([installation.meter_id]).get(installation.meter_id, ())
+    codes = not_on_meter.not_on_meter(model=installation.meter.model, laid_down=stands, untaken=untaken)
+    return not_on_meter.in_words(codes) or "–"
+
+
 @admin.register(Installation)
 class InstallationAdmin(ScopedAdmin[Installation]):
     form = InstallationForm
@@ -48,9 +58,10 @@ class InstallationAdmin(ScopedAdmin[Installation]):
     list_display = ("room", "meter", "starts_at", "starts_wh", "ends_at", "ends_wh", "property")
     list_filter = (PropertyFilter, StandingFilter)
     search_fields = ("room__number", "meter__serial")
+    readonly_fields = (lacking,)
 
-    def get_fields(self, request: HttpRequest, obj: Installation | None = None) -> tuple[str, ...]:
-        return ("room", "meter", "starts_at", "starts_wh", *(("ends_at", "ends_wh") if obj else ()))
+    def get_fields(self, request: HttpRequest, obj: Installation | None = None) -> tuple[Any, ...]:
+        return ("room", "meter", "starts_at", "starts_wh", *(("ends_at", "ends_wh", lacking) if obj else ()))
 
     def save_model(self, request: HttpRequest, obj: Installation, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         obj.property_id = obj.room.property_id
@@ -58,3 +69,4 @@ class InstallationAdmin(ScopedAdmin[Installation]):
         # Whenever it was hung, billing/changes.py decides again for who lives there, and sends money that was paid
         # before on into the meter.
         Purse.objects.filter(tenancy__room=obj.room_id).update(decided_at=None)
+        parameters.push(now=timezone.now(), room_id=obj.room_id)

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Room, Tenancy, User
-from billing import prepaid, supply
+from billing import parameters, prepaid, supply
 from billing.models import StaffHold
 from meters import desired
 from meters.models import Installation, Relay
@@ -51,6 +51,7 @@ def hold_room(
             )
         )
         _tell_meters(room, purses, position=hold.position, trace=trace, now=now)
+        parameters.push_afterwards(room_id=room.pk, now=now)  # a supply that is kept on gives way to a hold
     return hold
 
 
@@ -85,6 +86,7 @@ def _end(holds: QuerySet[StaffHold], *, room: Room, by: User | None, trace: str,
         lifted = _lift(holds, by=by, now=now)
         if lifted:
             _tell_meters(room, purses, position=None, trace=trace, now=now)
+            parameters.push_afterwards(room_id=room.pk, now=now)
     return lifted
 
 

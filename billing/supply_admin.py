@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -19,8 +20,11 @@ from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, Text, 
 from accounts.models import Property
 from accounts.panes import PropertyFilter, StandingFilter, yuan_column
 from accounts.window import AskingAdmin, RuledForm, ScopedAdmin
-from billing import notices, rules, supply_words, weather
+from billing import not_on_meter, notices, parameters, rules, supply_words, weather
 from billing.models import Alert, Notice, RoomPolicy, SupplyDecision, SupplyPolicy, WeatherHold
+from meters.models import Meter, MeterModel
+
+NOT_KEPT = _("what meters that hold their own money do not keep of it")
 
 LIMITS = (
     *("warn_fens", "warn_percents", "warn_days", "overdraft_fen", "restore_above_fen", "emergency_fen"),
@@ -77,6 +81,26 @@ class RoomPolicyForm(RuledForm):
         return answers | {name: answers.get(name) or None for name in INHERITED}
 
 
+def _lacking(meters: QuerySet[Meter], stands: rules.LaidDown) -> str:
+    """Each model of these meters that hold their own money, and what it does not keep."""
+    models = MeterModel.objects.filter(meters__in=meters, balance_held_by=MeterModel.BalanceHolder.METER).distinct()
+    each = [(model, not_on_meter.not_on_meter(model=model, laid_down=stands)) for model in models.order_by("name")]
+    lines = ((model, not_on_meter.in_words(codes)) for model, codes in each if codes)
+    return format_html_join("", "<div>{}: {}</div>", lines) or "–"
+
+
+@admin.display(description=NOT_KEPT)
+def lacking_in_property(policy: SupplyPolicy) -> str:
+    hanging = Meter.objects.filter(property=policy.property_id, installations__ends_at=None)
+    return _lacking(hanging, rules.LaidDown(policy))
+
+
+@admin.display(description=NOT_KEPT)
+def lacking_in_room(policy: RoomPolicy) -> str:
+    hanging = Meter.objects.filter(installations__room=policy.room_id, installations__ends_at=None)
+    return _lacking(hanging, rules.laid_down(room_id=policy.room_id, property_id=policy.property_id))
+
+
 @admin.register(SupplyPolicy)
 class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
     form = PolicyForm
@@ -85,9 +109,9 @@ class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
     related = ("property", "recorded_by")
     fields = (
         *("property", "legal_basis", "notice", *LIMITS, "fresh_for_s", "unreachable_debt_fen", "restore_limit_s"),
-        *("recorded_at", "recorded_by"),
+        *("recorded_at", "recorded_by", lacking_in_property),
     )
-    readonly_fields = ("recorded_at", "recorded_by")
+    readonly_fields = ("recorded_at", "recorded_by", lacking_in_property)
     autocomplete_fields = ("property",)
     list_display = ("property", "legal_basis", "recorded_at", "recorded_by")
     search_fields = ("property__name",)
@@ -95,6 +119,7 @@ class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
     def save_model(self, request: HttpRequest, obj: SupplyPolicy, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         obj.recorded_at, obj.recorded_by = timezone.now(), staff.who(request)
         super().save_model(request, obj, form, change)
+        parameters.push(now=obj.recorded_at, property_id=obj.property_id)
 
 
 @admin.register(RoomPolicy)
@@ -103,8 +128,8 @@ class RoomPolicyAdmin(ScopedAdmin[RoomPolicy]):
     may_add = may_change = staff.MANAGERS
     fixed = ("room",)
     related = ("room__building", "property", "changed_by")
-    fields = ("room", "is_protected", "protected_reason", *LIMITS, "changed_at", "changed_by")
-    readonly_fields = ("changed_at", "changed_by")
+    fields = ("room", "is_protected", "protected_reason", *LIMITS, "changed_at", "changed_by", lacking_in_room)
+    readonly_fields = ("changed_at", "changed_by", lacking_in_room)
     autocomplete_fields = ("room",)
     list_display = ("room", "is_protected", "protected_reason", "changed_at", "changed_by", "property")
     list_filter = (PropertyFilter, "is_protected")
@@ -114,6 +139,7 @@ class RoomPolicyAdmin(ScopedAdmin[RoomPolicy]):
         obj.property_id = obj.room.property_id
         obj.changed_at, obj.changed_by = timezone.now(), staff.who(request)
         super().save_model(request, obj, form, change)
+        parameters.push(now=obj.changed_at, room_id=obj.room_id)
 
 
 # ---- extreme weather ----

@@ -16,7 +16,7 @@ from accounts import staff
 from accounts.deeds import Answers, Deed, Facts, ReasonForm, Refused, Text
 from accounts.panes import PropertyFilter, RowsInline, yuan_column
 from accounts.window import RuledForm, ScopedAdmin
-from meters import readings_admin, topups, words
+from meters import parameters, readings_admin, topups, words
 from meters.models import Command, Installation, Level, Meter, MeterEvent, MeterModel, TopUp
 from meters.strays_admin import BatchAdmin, StrayReadingAdmin
 from notifications.words import in_words, words_column
@@ -25,12 +25,25 @@ __all__ = ["BatchAdmin", "StrayReadingAdmin"]
 ERROR, NOTE = words_column("error", label=_("error")), words_column("note", label=_("note"))
 
 
+class ModelForm(RuledForm):
+    parameters = forms.MultipleChoiceField(
+        label=_("can be told"),
+        choices=[(kind, Level.Kind(kind).label) for kind in parameters.KINDS],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_(
+            "Of a meter that holds its own money: what it goes by when it is told. Nothing else is sent to it."
+        ),
+    )
+
+
 @admin.register(MeterModel)
 class MeterModelAdmin(ScopedAdmin[MeterModel]):
     property_path = ""
     may_add = may_change = staff.OPERATOR
     fixed = ("balance_held_by",)  # what hangs on it was counted one way or the other
-    fields = ("name", "balance_held_by", "codec", "has_display", "command_ttl_s")
+    form = ModelForm
+    fields = ("name", "balance_held_by", "codec", "has_display", "command_ttl_s", "parameters")
     list_display = ("name", "balance_held_by", "has_display", "codec")
     search_fields = ("name",)
 

@@ -60,6 +60,9 @@ class PowerAnswer(serializers.Serializer[Any]):
     wanted = serializers.ChoiceField(choices=WANTED, help_text="auto: the meter decides by its own money")
     why = serializers.CharField(help_text="in words, why it is off or soon will be; empty when all is well")
     how_to_restore = serializers.CharField()
+    not_kept = serializers.CharField(
+        help_text="in words, what is laid down and a meter that decides by its own money does not keep; or empty"
+    )
 
 
 class MeterAnswer(serializers.Serializer[Any]):

@@ -6,14 +6,14 @@ Five queries however many homes, and a few more for each home that has no power,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db.models import BigIntegerField, F, Func, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from accounts import scope
 from accounts.models import Member, Tenancy, User
-from billing import supply
+from billing import not_on_meter, supply
 from billing.models import Dispute, Purse, StaffHold
 from billing.tariff import units
 from meters.models import Installation, Level, Meter, Relay
@@ -39,13 +39,15 @@ class Balance:
 @dataclass(frozen=True, slots=True)
 class Power:
     """Position of the relay as reported, since when (None: not known), what we want of it, and in words why it is off,
-    or may soon be, and how it comes back or stays on (both blank when all is well)."""
+    or may soon be, and how it comes back or stays on (both blank when all is well). `not_kept` says in words what the
+    property laid down and a meter that decides by its own money does not keep."""
 
     relay: str
     since: datetime | None
     wanted: str
     why: str
     how_to_restore: str
+    not_kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,13 @@ def _composed(mine: QuerySet[Member], *, now: datetime) -> list[Home]:
     members = list(mine.annotate(available_fen=available_fen, disputed_nano=disputed_nano))
     rooms = [member.tenancy.room_id for member in members]
     meters = _meters_in(rooms)
-    holds = _holds_on(rooms, now)
-    return [
-        _home(member, meters=meters.get(member.tenancy.room_id, []), hold=holds.get(member.tenancy.room_id), now=now)
-        for member in members
-    ]
+    holds, not_kept = _holds_on(rooms, now), not_on_meter.to_tenants(meters)
+    composed = []
+    for member in members:
+        room = member.tenancy.room_id
+        one = _home(member, meters=meters.get(room, []), hold=holds.get(room), now=now)
+        composed.append(replace(one, power=replace(one.power, not_kept=not_kept.get(room, ""))))
+    return composed
 
 
 def _meters_in(rooms: Sequence[int]) -> dict[int, list[Meter]]:

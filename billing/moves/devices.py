@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import Tenancy
-from billing import draws, prepaid, supply
+from billing import draws, parameters, prepaid, supply
 from billing.mirror import explained
 from billing.models import Operation, Purse
 from billing.moves import registers
@@ -52,6 +52,7 @@ def replace_meter(asked: Asked, *, installation_id: int, old: TakenDown, new: Hu
         bill(installation.room_id, now)
         _take_out(asked, installation, old, now)
         _go_on(asked, tenancy, successor, now)
+        parameters.push_afterwards(room_id=installation.room_id, now=now)
         return {
             "property_id": installation.property_id,
             "room_id": installation.room_id,

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from django.conf import settings
 
+from billing import parameters
 from billing.admin import KINDS as ENTRY_KINDS
 from billing.supply import Verdict
 from meters import words as meters_words
@@ -58,7 +59,7 @@ def test_what_proves_something_about_a_top_up_has_words():
 
 
 def test_why_a_level_is_wanted_and_why_money_is_in_suspense_have_words():
-    assert {*(verdict.value for verdict in Verdict), "policy"} == meters_words.LEVEL_REASONS.keys()
+    assert {*(verdict.value for verdict in Verdict), parameters.REASON} == meters_words.LEVEL_REASONS.keys()
     assert {suspicion for suspicion in Payment.Suspicion.values if suspicion} <= WORDS.keys()
 
 

@@ -54,7 +54,14 @@ def test_a_home_is_told_whole(client):
             "in_meter": {"fen": -5, "yuan": "-0.05"},
             "in_meter_at": "2026-01-01T08:00:00+08:00",
         },
-        "power": {"relay": "unknown", "since": None, "wanted": "unknown", "why": "", "how_to_restore": ""},
+        "power": {
+            "relay": "unknown",
+            "since": None,
+            "wanted": "unknown",
+            "why": "",
+            "how_to_restore": "",
+            "not_kept": "",
+        },
         "meters": [
             {
                 "serial": "000000000042",

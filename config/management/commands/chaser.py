@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import changes, holds, interruptions, outages, prepaid, rating, review, reviews, supply
+        from billing import changes, holds, interruptions, outages, parameters, prepaid, rating, review, reviews, supply
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import days, disputing
         from payments import chase, evidence, health, inbox, keyring, shipping
@@ -31,6 +31,7 @@ class Command(BaseCommand):
                 days.close: 10,
                 interruptions.sweep: 2,
                 outages.look: 30,
+                parameters.push: 20,
                 health.look: 30,
                 mirror_sweep.work: 60,
                 disputing.follow: 300,
