@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -16,16 +15,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
-from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, instant
-from accounts.models import Property, Room
-from accounts.panes import PropertyFilter, RowsInline, StandingFilter, table, yuan_column
-from accounts.window import AskingAdmin, ScopedAdmin
-from billing import bills_admin, holds, moves_admin, usage_admin
+from accounts.models import Property
+from accounts.panes import PropertyFilter, RowsInline, table, yuan_column
+from accounts.window import ScopedAdmin
+from billing import bills_admin, moves_admin, usage_admin
 from billing.disputes_admin import DisputeAdmin
 from billing.doubts_admin import BacklogAdmin, DoubtAdmin
 from billing.hanging_admin import InstallationAdmin
+from billing.holds_admin import CutHoldAdmin, StaffHoldAdmin
 from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
-from billing.models import CutHold, JournalEntry, LedgerAccount, Purse, StaffHold, Transfer
+from billing.models import JournalEntry, LedgerAccount, Purse, Transfer
 from billing.moves_admin import OperationAdmin
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
 from billing.supply_admin import (
@@ -42,6 +41,7 @@ from notifications.words import in_words, words_column
 __all__ = [
     "AlertAdmin",
     "BacklogAdmin",
+    "CutHoldAdmin",
     "DisputeAdmin",
     "DoubtAdmin",
     "HouseholdAdmin",
@@ -52,6 +52,7 @@ __all__ = [
     "OperationAdmin",
     "RoomPolicyAdmin",
     "SpecialDayAdmin",
+    "StaffHoldAdmin",
     "SupplyDecisionAdmin",
     "SupplyPolicyAdmin",
     "SupplyPriceAdmin",
@@ -199,93 +200,3 @@ class JournalEntryAdmin(ScopedAdmin[JournalEntry]):
     list_filter = (PropertyFilter, PurseFilter)
     search_fields = ("key", "trace", "reason")
     inlines = (TransfersInline,)
-
-
-@admin.register(CutHold)
-class CutHoldAdmin(ScopedAdmin[CutHold]):
-    property_path = "purse__property"
-    related = ("purse__tenancy__room__building", "purse__property")
-    fields = ("purse", REASON, "expires_at", "key")
-    list_display = ("purse", REASON, "expires_at")
-    list_filter = (PropertyFilter,)
-    search_fields = ("key",)
-
-
-class HoldForm(DeskForm):
-    room = forms.ModelChoiceField(Room.objects.none(), label=_("Room"))
-    position = forms.ChoiceField(label=_("Power"), choices=StaffHold.Position.choices, widget=forms.RadioSelect)
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=255,
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text=_("The tenant reads this."),
-    )
-    until = instant(label=_("Until"), required=False, help_text=_("Blank: until somebody lifts it."))
-
-    def prepare(self) -> None:
-        rooms = Room.objects.filter(property__in=staff.places_where(self.request, staff.DESK))
-        self.offer("room", rooms.select_related("building"), like=StaffHold.room.field)
-
-
-def _hold(request: HttpRequest, answers: Answers) -> Added:
-    hold = holds.hold_room(
-        room=answers["room"],
-        position=answers["position"],
-        reason=answers["reason"],
-        by=staff.who(request),
-        until=answers["until"],
-        now=timezone.now(),
-        trace=request.META["TRACE_ID"],
-    )
-    told = (
-        gettext("%(room)s is held off.")
-        if hold.position == StaffHold.Position.OPEN
-        else gettext("%(room)s is held on.")
-    )
-    return Added(hold, told % {"room": hold.room})
-
-
-def _lift(request: HttpRequest, hold: StaffHold, answers: Answers) -> str:
-    """A room has one standing hold; one that was lifted must not take its successor with it."""
-    standing = StaffHold.objects.filter(pk=hold.pk, lifted_at__isnull=True)
-    by, now, trace = staff.who(request), timezone.now(), request.META["TRACE_ID"]
-    if not standing.exists() or not holds.lift_hold(room=hold.room, by=by, now=now, trace=trace):
-        raise holds.HoldRefused(gettext("It was lifted before."))
-    return gettext("Lifted. Money decides again.")
-
-
-def _held(hold: StaffHold) -> Facts:
-    return [(_("room"), hold.room), (_("power"), hold.get_position_display()), (_("reason"), hold.reason)]
-
-
-class LiftedFilter(StandingFilter):
-    field = "lifted_at"
-
-
-@admin.register(StaffHold)
-class StaffHoldAdmin(AskingAdmin[StaffHold]):
-    may_add = staff.DESK
-    related = ("room__building", "property", "placed_by", "lifted_by")
-    fields = ("room", "position", "reason", "placed_at", "placed_by", "until_at", "lifted_at", "lifted_by")
-    list_display = ("room", "position", "reason", "placed_at", "placed_by", "until_at", "lifted_at", "property")
-    list_filter = (PropertyFilter, LiftedFilter, "position")
-    search_fields = ("room__number", "reason")
-    adding = Adding(
-        title=_("Hold power on or off"),
-        button=_("Hold"),
-        does=_hold,
-        form=HoldForm,
-        refusals=(holds.HoldRefused,),
-        explanation=_("Stronger than money: a recharge does not end it. The tenant is told the reason."),
-    )
-    deeds = (
-        Deed(
-            name="lift",
-            label=_("Lift the hold"),
-            roles=staff.DESK,
-            does=_lift,
-            refusals=(holds.HoldRefused,),
-            facts=_held,
-            fits=lambda hold: hold.lifted_at is None,
-        ),
-    )

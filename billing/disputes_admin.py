@@ -1,26 +1,84 @@
-"""Disputes of readings as staff see them, and the deed that decides one."""
+"""Disputes of readings as staff see them, open them for a tenant, and decide them."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
-from accounts.deeds import Answers, Deed, Facts, ReasonForm
-from accounts.panes import PropertyFilter
-from accounts.window import ScopedAdmin
+from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, ReasonForm, Text
+from accounts.models import Tenancy
+from accounts.panes import CodeFilter, PropertyFilter, coded_column
+from accounts.window import AskingAdmin
 from billing.disputes import UNTIL_READ
 from billing.models import Dispute
 from billing.rating import disputing
+from billing.rating.disputing import Claim
 from billing.tariff import units
 from meters.models import Reading
+
+State = Dispute.State
+STATES: Final[dict[str, Text]] = {
+    State.OPEN: pgettext_lazy("work item", "open"),
+    State.UPHELD: State.UPHELD.label,
+    State.DISMISSED: State.DISMISSED.label,
+    State.WITHDRAWN: State.WITHDRAWN.label,
+}
+STATE = coded_column("state", label=_("state"), words=STATES)
+
+
+class OpeningForm(DeskForm):
+    """What a tenant says at the desk or on the telephone."""
+
+    form_key = forms.CharField(widget=forms.HiddenInput, max_length=64)
+    tenancy = forms.ModelChoiceField(Tenancy.objects.none(), label=_("Tenancy"))
+    read_at = forms.DateTimeField(
+        label=_("Instant of the disputed reading"),
+        widget=forms.TextInput(attrs={"size": 30}),
+        error_messages={"invalid": _("Write the instant as 2026-11-23 14:15:00.")},
+        help_text=_("As the list of the meter's readings shows it."),
+    )
+    meter = forms.CharField(
+        label=_("Meter number"), required=False, max_length=32, help_text=_("Only where the home has several meters.")
+    )
+    reason = forms.CharField(
+        label=_("What the tenant says"),
+        max_length=disputing.REASON_AT_MOST,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "vLargeTextField"}),
+    )
+
+    def prepare(self) -> None:
+        homes = Tenancy.objects.filter(property__in=staff.places_where(self.request, staff.DESK))
+        self.offer("tenancy", homes.select_related("room__building"), like=Dispute.tenancy.field)
+        self.fields["form_key"].initial = uuid.uuid4().hex
+
+
+def _open(request: HttpRequest, answers: Answers) -> Added:
+    by, now = staff.who(request), timezone.now()
+    claim = Claim(
+        tenancy=answers["tenancy"],
+        by=by,
+        read_at=answers["read_at"],
+        reason=answers["reason"],
+        key=f"staff:{by.pk}:{answers['form_key']}",
+        meter=answers["meter"].strip(),
+    )
+    dispute = disputing.open_dispute(claim, now=now)
+    told = gettext("The dispute is open. Frozen until it is decided: %(days)s.") % {"days": days(dispute)}
+    return Added(dispute, told if dispute.opened_at == now else "")
+
+
+class StateFilter(CodeFilter):
+    title, parameter_name, words = _("state"), "state", STATES
 
 
 class DecisionForm(ReasonForm):
@@ -104,14 +162,25 @@ def _read(at: datetime, import_wh: int) -> str:
 
 
 @admin.register(Dispute)
-class DisputeAdmin(ScopedAdmin[Dispute]):
+class DisputeAdmin(AskingAdmin[Dispute]):
+    may_add = staff.DESK
+    adding = Adding(
+        title=_("Open a dispute for a tenant"),
+        button=_("Open the dispute"),
+        does=_open,
+        form=OpeningForm,
+        refusals=(disputing.DisputeRefused,),
+        explanation=_(
+            "What follows from the reading is frozen: it is not posted, and cuts nobody until it is decided."
+        ),
+    )
     related = ("tenancy__room__building", "draw__meter", "property", "opened_by", "decided_by")
     fields = (
-        *("tenancy", meter, "read_at", register, frozen, days, "reason", "state", "opened_at", "opened_by"),
+        *("tenancy", meter, "read_at", register, frozen, days, "reason", STATE, "opened_at", "opened_by"),
         *("decided_at", "decided_by", "note"),
     )
-    list_display = ("tenancy", "read_at", register, frozen, "state", "opened_at", "decided_at", "property")
-    list_filter = (PropertyFilter, "state")
+    list_display = ("tenancy", "read_at", register, frozen, STATE, "opened_at", "decided_at", "property")
+    list_filter = (PropertyFilter, StateFilter)
     search_fields = ("tenancy__room__number", "draw__meter__serial")
     search_help_text = _("Room or meter number")
     deeds = (

@@ -29,11 +29,14 @@ def hold_room(
 ) -> StaffHold:
     """Holds a room's power off ("open") or on ("closed") until lifted, or until `until`, and tells its meters.
 
-    Raises HoldRefused without a reason, for an end that has passed, and for a room that is held already.
+    Power that is held on needs an end: it is an emergency, and nobody pays for what is used meanwhile. Raises
+    HoldRefused without a reason, without that end, for an end that has passed, and for a room that is held already.
     """
     reason = reason.strip()
     if not reason:
         raise HoldRefused(_("Give a reason."))
+    if until is None and position == StaffHold.Position.CLOSED:
+        raise HoldRefused(_("Power that is held on needs an end: say until when."))
     if until is not None and until <= now:
         raise HoldRefused(_("The end lies in the past."))
     with transaction.atomic():

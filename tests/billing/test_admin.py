@@ -73,6 +73,16 @@ class TestHolds:
         assert words in page.content.decode()
         assert not StaffHold.objects.exists()
 
+    @pytest.mark.parametrize(("left_out", "words"), [("until", "needs an end"), ("reason", "required")])
+    def test_power_is_held_on_with_a_reason_and_an_end_or_not_at_all(self, clerk, room, left_out, words):
+        answers = {"reason": "oxygen machine", "until": f"{timezone.localtime() + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+
+        page = hold(clerk, room, position="closed", **answers | {left_out: ""})
+        assert words in str(page.context["form"].errors[left_out])
+        assert not StaffHold.objects.exists()
+
+        assert told(hold(clerk, room, position="closed", **answers)) == f"{room} is held on."
+
     def test_a_room_that_is_held_is_not_held_again(self, clerk, room):
         hold(clerk, room)
 

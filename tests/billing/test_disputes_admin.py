@@ -85,3 +85,64 @@ def test_the_desk_looks_on(dispute):
 
     dispute.refresh_from_db()
     assert dispute.state == "open"
+
+
+class TestOpening:
+    """The tenant calls, or stands at the desk."""
+
+    @pytest.fixture
+    def draw(self) -> Draw:
+        draw: Draw = world.a_draw()
+        world.tell([(draw.meter, START + hours * HOUR, 100_000 + 1_000 * hours) for hours in (6, 9)])
+        accrue.accrue(now=NOW)
+        return draw
+
+    @pytest.fixture
+    def clerk(self, draw):
+        return at_work(staff_of(draw.property, "service"))
+
+    def opens(self, client, draw, **answers):
+        data = {"tenancy": draw.tenancy_id, "read_at": "2026-11-10 09:00:00", "reason": "away", "form_key": "f"}
+        return client.post(address(Dispute, "add"), data | answers, follow=True)
+
+    def test_the_desk_opens_one_for_a_tenant_and_who_did_is_kept(self, clerk, draw):
+        page = self.opens(clerk, draw)
+
+        dispute = Dispute.objects.get()
+        assert (dispute.tenancy, dispute.import_wh, dispute.reason) == (draw.tenancy, 109_000, "away")
+        assert dispute.opened_by.name.startswith("service of")
+        assert "Frozen until it is decided: from 2026-11-10 until the next reading." in told(page)
+        assert "The dispute is open" in LogEntry.objects.get().change_message
+
+    def test_sent_twice_it_is_opened_once(self, clerk, draw):
+        self.opens(clerk, draw)
+        self.opens(clerk, draw)
+
+        assert (Dispute.objects.count(), LogEntry.objects.count()) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("answers", "words"),
+        [
+            ({"read_at": "2026-11-10 09:01:00"}, "There is no such reading of this home"),
+            ({"read_at": "yesterday"}, "Write the instant as"),
+            ({"meter": "77"}, "There is no such reading of this home"),
+            ({"reason": " "}, "required"),
+        ],
+    )
+    def test_what_cannot_be_disputed_is_refused_in_the_page(self, clerk, draw, answers, words):
+        assert words in self.opens(clerk, draw, **answers).content.decode()
+        assert not Dispute.objects.exists()
+
+    def test_another_propertys_home_is_no_choice(self, draw):
+        page = self.opens(at_work(staff_of(makers.a_property(), "service")), draw)
+
+        assert "tenancy" in page.context["form"].errors
+
+    def test_finance_opens_none(self, draw):
+        assert self.opens(at_work(staff_of(draw.property, "finance")), draw).status_code == 403
+
+    def test_the_tenancys_page_leads_there(self, clerk, draw):
+        assert (
+            f"{address(Dispute, 'add')}?tenancy={draw.tenancy_id}"
+            in clerk.get(address(draw.tenancy, "change")).content.decode()
+        )

@@ -32,7 +32,8 @@ def room() -> Room:
 
 
 def hold(room: Room, position: str = "open", **kwargs: Any) -> StaffHold:
-    about: dict[str, Any] = {"reason": "leaking pipe", "by": makers.a_user(), "until": None, "now": NOW, "trace": "t"}
+    about: dict[str, Any] = {"reason": "leaking pipe", "by": makers.a_user(), "now": NOW, "trace": "t"}
+    about["until"] = NOW + timedelta(days=1) if position == "closed" else None
     return holds.hold_room(room=room, position=position, **about | kwargs)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Invitation, Member, Property, StaffRole, Tenancy
 from accounts.panes import PropertyFilter
 from billing import prepaid
-from billing.models import StaffHold
+from billing.models import Dispute, StaffHold
 from meters.models import Command, Meter, MeterModel
 from notifications.models import WorkItem
 from payments import counter
@@ -146,7 +146,7 @@ def test_an_add_page_named_after_another_home_says_nothing_of_it(worlds, here, t
     client = at_work(staff_of(here))
     tenancy = worlds[1][Tenancy]
 
-    for model in (CounterReceipt, Invitation, StaffHold):
+    for model in (CounterReceipt, Dispute, Invitation, StaffHold):
         page = client.get(address(model, "add", tenancy=tenancy.pk, room=tenancy.room_id, meter=worlds[1][Meter].pk))
 
         assert page.status_code == 200
@@ -164,7 +164,7 @@ def test_forged_ids_reach_nothing(worlds, here):
 
             assert page.status_code == 200
     for model, row in worlds[1].items():
-        if model not in {CounterReceipt, Invitation, StaffHold}:  # nothing to add here
+        if model not in {CounterReceipt, Dispute, Invitation, StaffHold}:  # nothing to add here
             client.post(address(row, "change"), {"name": "taken over", "number": "1", "ends_at_0": "2026-01-01"})
         client.post(address(row, "delete"), {"post": "yes"})
 
