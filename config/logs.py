@@ -58,6 +58,15 @@ class TraceFilter(logging.Filter):
         return True
 
 
+class RefusalFilter(logging.Filter):
+    """What a caller may not do, or asks wrongly, is a line with its id: Django's stack of it names no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.") and 400 <= getattr(record, "status_code", 0) < 500:
+            record.exc_info, record.exc_text = None, None
+        return True
+
+
 class PrivacyFilter(logging.Filter):
     """The last net: phone numbers are masked and what looks like a secret is cut out, wherever a line came from."""
 

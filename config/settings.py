@@ -207,13 +207,21 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", among=("DEBUG", "INFO", "WARNING", "
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"trace": {"()": "config.logs.TraceFilter"}, "privacy": {"()": "config.logs.PrivacyFilter"}},
+    "filters": {
+        "trace": {"()": "config.logs.TraceFilter"},
+        "refusal": {"()": "config.logs.RefusalFilter"},
+        "privacy": {"()": "config.logs.PrivacyFilter"},  # the last: it writes stacks down
+    },
     "formatters": {
         "json": {"()": "config.logs.JsonFormatter"},
         "console": {"format": "%(asctime)s %(levelname)s %(name)s [%(trace)s] %(message)s"},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["trace", "privacy"]},
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["trace", "refusal", "privacy"],
+        },
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {

@@ -8,25 +8,42 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.utils.module_loading import import_string
 
-from config.logs import JsonFormatter, PrivacyFilter, TraceFilter, TraceMiddleware, current_trace, tracing
+from config.logs import JsonFormatter, TraceMiddleware, current_trace, tracing
+from tests import makers
+from tests.desk import at_work
 
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What the handlers of settings.py would write."""
+    yield from written_by("tests.logs")
+
+
+@pytest.fixture
+def djangos_lines() -> Iterator[io.StringIO]:
+    yield from written_by("django")
+
+
+def written_by(name: str) -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
-    handler.addFilter(TraceFilter())
-    handler.addFilter(PrivacyFilter())
-    logger = logging.getLogger("tests.logs")
+    for each in settings.LOGGING["handlers"]["stderr"]["filters"]:
+        handler.addFilter(import_string(settings.LOGGING["filters"][each]["()"])())
+    logger = logging.getLogger(name)
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel("INFO")
     yield stream
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 log = logging.getLogger("tests.logs")
@@ -120,3 +137,29 @@ def test_each_request_has_a_trace_that_its_caller_is_told():
     traces = [answer.headers["X-Trace-Id"] for answer in answers]
     assert seen == [(trace, trace) for trace in traces]
     assert len(set(traces)) == 2
+
+
+@pytest.mark.django_db
+def test_who_may_not_is_one_line_with_its_id_and_no_stack(djangos_lines):
+    nobody = at_work(makers.a_user(is_staff=True))
+
+    answer = nobody.get("/admin/billing/staffhold/add/")
+
+    (line,) = map(json.loads, djangos_lines.getvalue().splitlines())
+    assert (answer.status_code, line["trace"]) == (403, answer["X-Trace-Id"])
+    assert line["message"] == "Forbidden (Permission denied): /admin/billing/staffhold/add/"
+    assert "exc_info" not in line
+    assert "Traceback" not in djangos_lines.getvalue()
+
+
+def test_what_is_asked_wrongly_has_no_stack_and_a_fault_of_ours_has(djangos_lines):
+    request = RequestFactory().get("/")
+    for error in (BadRequest("not so"), ZeroDivisionError("ours")):
+        try:
+            raise error
+        except (BadRequest, ZeroDivisionError) as caught:
+            response_for_exception(request, caught)
+
+    theirs, ours = map(json.loads, djangos_lines.getvalue().splitlines())
+    assert "exc_info" not in theirs
+    assert "ZeroDivisionError: ours" in ours["exc_info"]
