@@ -17,6 +17,7 @@ from accounts import staff
 from accounts.deeds import Answers, Deed, Facts, ReasonForm, Refused, Text
 from accounts.panes import CodeFilter, PropertyFilter, called, coded_column, plain_column
 from accounts.window import ScopedAdmin
+from billing import supply_words
 from billing.models import Backlog, Doubt
 from billing.rating import doubts
 from billing.rating.chain import Ruling
@@ -173,7 +174,7 @@ class DoubtAdmin(ScopedAdmin[Doubt]):
 
 @admin.display(description=_("because"))
 def waiting_for(backlog: Backlog) -> str:
-    return "; ".join(str(WAITING_FOR.get(reason, reason)) for reason in backlog.reasons)
+    return supply_words.listed([str(WAITING_FOR.get(reason, reason)) for reason in backlog.reasons])
 
 
 @admin.register(Backlog)

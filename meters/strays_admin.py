@@ -131,7 +131,7 @@ class StrayReadingAdmin(ScopedAdmin[StrayReading]):
     )
 
 
-@admin.display(description=_("meters"))
+@admin.display(description=_("number of meters"))
 def meters(batch: Batch) -> str:
     return str(len(batch.meter_ids))
 
@@ -142,7 +142,11 @@ class BatchAdmin(ScopedAdmin[Batch]):
 
     ordering: ClassVar = ("stored_at", "pk")
     columns = (
-        *(plain_column("stored_at", label=_("when stored")), plain_column("readings", label=_("readings")), meters),
+        *(
+            plain_column("stored_at", label=_("when stored")),
+            plain_column("readings", label=_("number of readings")),
+            meters,
+        ),
         *(plain_column("first_at", label=_("readings from")), plain_column("last_at", label=_("readings until"))),
     )
     fields = list_display = columns

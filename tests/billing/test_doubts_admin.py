@@ -42,6 +42,8 @@ def test_a_manager_sees_which_reading_it_is_and_why(manager, doubt):
         assert str(doubt.installation.room) in text
         assert doubt.installation.meter.serial in text
         assert "6 kWh" in text
+        assert "2026-11-10 09:00:00" in text
+        assert "None" not in text
         assert "lower than the reading before" in text
 
 

@@ -35,6 +35,7 @@ def test_a_manager_sees_what_the_clock_said(manager, stray):
 
         assert stray.meter.serial in text
         assert "123.400 kWh" in text
+        assert f"{timezone.localtime(stray.received_at):%Y-%m-%d %H:%M:%S}" in text
         assert "its clock is ahead" in text
 
 
