@@ -19,6 +19,7 @@ from accounts.models import Building, Member, Property, Room, StaffRole, Tenancy
 from billing import assignments, changes, notices, prepaid, supply, tariffs
 from billing.models import SupplyPolicy, SupplyPrice, Tariff, TariffVersion
 from billing.tariff.civil import civil_date
+from meters import parameters
 from meters.models import Installation, Meter, MeterModel, Reading
 from payments import counter
 from payments.models import Merchant, MerchantProperty, ProviderKey, RechargeLimits
@@ -149,7 +150,10 @@ def _people_and_meters(place: Property, now: datetime) -> None:
     long_ago = now - LIVED_THERE
     buildings = {name: Building.objects.create(property=place, name=name) for name in BUILDINGS}
     models = {
-        kind: MeterModel.objects.get_or_create(name=name, balance_held_by=kind)[0] for kind, name in MODELS.items()
+        kind: MeterModel.objects.get_or_create(
+            name=name, balance_held_by=kind, defaults={"parameters": parameters.KINDS if kind == METER else []}
+        )[0]
+        for kind, name in MODELS.items()
     }
     for door in doors():
         room = Room.objects.create(building=buildings[door.building], number=door.number)

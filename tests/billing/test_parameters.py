@@ -56,7 +56,7 @@ def wanted(meter: Meter) -> dict[str, str]:
 
 
 def page(client, row) -> str:
-    return client.get(address(row, "change")).content.decode()
+    return str(client.get(address(row, "change")).content.decode())
 
 
 def test_a_meter_is_told_what_its_property_laid_down(place, room):
