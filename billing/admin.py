@@ -18,7 +18,7 @@ from accounts import staff
 from accounts.models import Property
 from accounts.panes import PropertyFilter, RowsInline, table, yuan_column
 from accounts.window import ScopedAdmin
-from billing import bills_admin, moves_admin, usage_admin
+from billing import bills_admin, ledger_words, moves_admin, usage_admin
 from billing.disputes_admin import DisputeAdmin
 from billing.doubts_admin import BacklogAdmin, DoubtAdmin
 from billing.hanging_admin import InstallationAdmin
@@ -64,27 +64,10 @@ __all__ = [
 REASON = words_column("reason", label=_("reason"))  # a person's own words, or a code of ours
 SHOWN_AT_ONCE = 100  # movements on a purse's page; all of them are in the journal
 
-KINDS = {
-    "counter": _("counter recharge"),
-    "counter_correction": _("correction of a counter recharge"),
-    "from_suspense": _("out of suspense"),
-    "onward": _("sent on to the meter"),
-    "meter_taken_out": _("taken out of a meter"),
-    "recharge": _("recharge"),
-    "suspense": _("into suspense"),
-    "refund": _("refund"),
-    "top_up_landed": _("landed in the meter"),
-    "top_up_cancelled": _("came back from a cancelled top-up"),
-    "usage": _("electricity used in a day"),
-    "usage_corrected": _("correction of a day's electricity"),
-    "price_adjustment": _("a day's electricity at its final price"),
-    "room_change": _("moved along into another room"),
-}
-
 
 @admin.display(description=_("kind"), ordering="kind")
 def kind_in_words(entry: JournalEntry) -> str:
-    return str(KINDS.get(entry.kind, entry.kind))
+    return ledger_words.kind(entry.kind)
 
 
 @admin.display(description=_("available"))

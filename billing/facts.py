@@ -6,16 +6,14 @@ rest. What speaks against a cut is looked up only where a cut is near.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from statistics import median
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from django.db.models import Max, Q
 
 from accounts.models import Tenancy
-from billing import disputes, emergency, holidays, outages
+from billing import disputes, emergency, holidays, outages, recent_use
 from billing.models import (
     Backlog,
     CutHold,
@@ -25,7 +23,6 @@ from billing.models import (
     Purse,
     StaffHold,
     SupplyDecision,
-    UsageDay,
     WeatherHold,
 )
 from billing.policy import Facts, Rule, Verdict, usable_nano
@@ -34,7 +31,6 @@ from billing.tariff.units import NANO_FEN_PER_FEN
 from meters.models import Installation, Level, Reading
 
 CUT_FOR_MONEY: Final = (Verdict.SPENT, Verdict.SPARED)  # reasons of a relay that money has opened
-DAYS_OF_USE: Final = 7
 AHEAD: Final = timedelta(minutes=10)  # no clock of a stored reading is further ahead (meters/clocks.py)
 
 
@@ -143,7 +139,7 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
         frozen_nano=disputes.frozen_nano(purse_id=home.purse.pk),
         emergency_fen=emergency.standing_fen(purse_id=home.purse.pk),
         last_recharge_fen=home.purse.last_recharge_fen,
-        used_a_day_nano=used_a_day_nano(home.draws, now=now) if rule.warn_days is not None else 0,
+        used_a_day_nano=recent_use.a_day_nano(home.draws, now=now) if rule.warn_days is not None else 0,
         hold=_position(hold),
         hold_until=hold.until_at if hold else None,
         is_cut=any(meter.relay == "open" and meter.reason in CUT_FOR_MONEY for meter in home.counted_here),
@@ -223,15 +219,3 @@ def _position(hold: StaffHold | None) -> Literal["", "open", "closed"]:
     if hold is None:
         return ""
     return "open" if hold.position == StaffHold.Position.OPEN else "closed"
-
-
-def used_a_day_nano(draws: tuple[Draw, ...], *, now: datetime) -> int:
-    """What the home uses on a usual day: the median of its last closed days, or what it used today so far."""
-    since = civil_date(now) - timedelta(days=DAYS_OF_USE + 1)
-    rows = UsageDay.objects.filter(draw__in=[draw.pk for draw in draws], usage_date__gte=since)
-    days: Counter[date] = Counter()
-    for on, cost_nano, fee_nano in rows.values_list("usage_date", "cost_nano", "fee_nano"):
-        days[on] += cost_nano + fee_nano
-    if days:
-        return int(median([days[on] for on in sorted(days)[-DAYS_OF_USE:]]))
-    return sum(draw.day_nano for draw in draws if draw.ends_at is None)

@@ -46,6 +46,13 @@ class Amount(serializers.Serializer[Any]):
 
 class BalanceAnswer(serializers.Serializer[Any]):
     available = Amount(source="available_fen", help_text="at the server; below zero is a debt")
+    posted = Amount(source="posted_fen", help_text="as it stands in the books")
+    accrued = Amount(
+        source="accrued_fen", help_text="used since, and not in the books yet: available = posted - accrued"
+    )
+    days_left = serializers.IntegerField(
+        allow_null=True, help_text="for about so many days at the usual use; null where that is not known"
+    )
     disputed = Amount(source="disputed_fen", help_text="of what was used, what a dispute is about: it cuts nobody")
     in_transit = Amount(source="in_transit_fen", help_text="paid, on its way into the meter")
     in_meter = Amount(
@@ -69,6 +76,7 @@ class MeterAnswer(serializers.Serializer[Any]):
     serial = serializers.CharField()
     online = serializers.BooleanField(source="is_online")
     last_seen_at = serializers.DateTimeField(allow_null=True)
+    read_at = serializers.DateTimeField(source="reported_at", allow_null=True, help_text="when the register was read")
     relay = serializers.SerializerMethodField()
     import_kwh = serializers.SerializerMethodField(help_text="the register, with three decimals; null before a report")
     power_w = serializers.IntegerField(allow_null=True)

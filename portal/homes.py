@@ -1,11 +1,11 @@
 """A home as its tenant sees it, composed from the floors below: money, power and why, meters, what staff hold.
 
-Five queries however many homes, and a few more for each home that has no power, to explain it.
+Seven queries however many homes, and a few more for each home that has no power, to explain it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,8 +13,8 @@ from django.db.models import BigIntegerField, F, Func, OuterRef, Prefetch, Q, Qu
 
 from accounts import scope
 from accounts.models import Member, Tenancy, User
-from billing import not_on_meter, supply
-from billing.models import Dispute, Purse, StaffHold
+from billing import not_on_meter, recent_use, supply
+from billing.models import Dispute, Draw, Purse, StaffHold
 from billing.tariff import units
 from meters.models import Installation, Level, Meter, Relay
 
@@ -25,15 +25,22 @@ WORST_FIRST = (Relay.OPEN, Relay.PERMITTED, UNKNOWN, Relay.AUTO, Relay.CLOSED)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """`available_fen` is at the server; `disputed_fen` of what was used nobody is cut for while staff look into it;
-    `in_transit_fen` is on its way into a meter. `in_meter_fen` is what meters that
-    hold their own money last reported (none has: None), at the oldest of those instants."""
+    """`available_fen` is at the server: what is posted, less what was used since. `disputed_fen` of that use nobody is
+    cut for while staff look into it; `in_transit_fen` is on its way into a meter. `in_meter_fen` is what meters that
+    hold their own money last reported (none has: None), at the oldest of those instants. `days_left` is for how many
+    whole days all of it lasts at the usual use; None where that is not known."""
 
     available_fen: int
     in_transit_fen: int
     in_meter_fen: int | None
     in_meter_at: datetime | None
     disputed_fen: int = 0
+    posted_fen: int = 0
+    days_left: int | None = None
+
+    @property
+    def accrued_fen(self) -> int:
+        return self.posted_fen - self.available_fen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,11 @@ def _composed(mine: QuerySet[Member], *, now: datetime) -> list[Home]:
     rooms = [member.tenancy.room_id for member in members]
     meters = _meters_in(rooms)
     holds, not_kept = _holds_on(rooms, now), not_on_meter.to_tenants(meters)
+    used = recent_use.by_purse(Draw.objects.filter(purse__tenancy__in=[one.tenancy_id for one in members]), now=now)
     composed = []
     for member in members:
         room = member.tenancy.room_id
-        one = _home(member, meters=meters.get(room, []), hold=holds.get(room), now=now)
+        one = _home(member, meters=meters.get(room, []), hold=holds.get(room), used=used, now=now)
         composed.append(replace(one, power=replace(one.power, not_kept=not_kept.get(room, ""))))
     return composed
 
@@ -103,7 +111,9 @@ def _holds_on(rooms: Sequence[int], now: datetime) -> dict[int, StaffHold]:
     return {hold.room_id: hold for hold in standing.filter(room__in=rooms)}
 
 
-def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, now: datetime) -> Home:
+def _home(
+    member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, used: Mapping[int, int], now: datetime
+) -> Home:
     tenancy = member.tenancy
     return Home(
         tenancy=tenancy,
@@ -113,6 +123,7 @@ def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, no
             meters,
             available_fen=member.available_fen,  # type: ignore[attr-defined]
             disputed_nano=member.disputed_nano,  # type: ignore[attr-defined]
+            used=used,
         ),
         power=_power(tenancy, meters, now=now),
         meters=meters,
@@ -121,16 +132,33 @@ def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, no
 
 
 def _balance(
-    purse: Purse | None, meters: Sequence[Meter], *, available_fen: int | None, disputed_nano: int | None
+    purse: Purse | None,
+    meters: Sequence[Meter],
+    *,
+    available_fen: int | None,
+    disputed_nano: int | None,
+    used: Mapping[int, int],
 ) -> Balance:
     told = [meter for meter in meters if meter.holds_money() and meter.balance_fen is not None]
+    in_meter_fen = sum(meter.balance_fen or 0 for meter in told) if told else None
+    available_fen = available_fen or 0  # a purse is made with the first money
+    in_transit_fen = purse.in_transit_fen if purse else 0
+    left_fen = available_fen + in_transit_fen + (in_meter_fen or 0)
     return Balance(
-        available_fen=available_fen or 0,  # a purse is made with the first money
+        available_fen=available_fen,
         disputed_fen=units.to_fen(disputed_nano or 0),
-        in_transit_fen=purse.in_transit_fen if purse else 0,
-        in_meter_fen=sum(meter.balance_fen or 0 for meter in told) if told else None,
+        in_transit_fen=in_transit_fen,
+        in_meter_fen=in_meter_fen,
         in_meter_at=min((meter.reported_at for meter in told if meter.reported_at), default=None),
+        posted_fen=purse.paid_fen + purse.subsidy_fen if purse else 0,
+        days_left=_days_left(left_fen, used.get(purse.pk, 0) if purse else 0),
     )
+
+
+def _days_left(left_fen: int, a_day_nano: int) -> int | None:
+    if a_day_nano <= 0:
+        return None
+    return max(left_fen, 0) * units.NANO_FEN_PER_FEN // a_day_nano
 
 
 def _power(tenancy: Tenancy, meters: Sequence[Meter], *, now: datetime) -> Power:

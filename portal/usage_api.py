@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -26,6 +26,7 @@ from portal.usage import AT_MOST, Line, Metered, Sum
 
 MONTH_AGO = timedelta(days=30)
 YEARS = range(2000, 2100)
+AS_WRITTEN = "%Y-%m-%d"  # and not all that ISO 8601 allows
 KWH = "kilowatt-hours with three decimals"
 YUAN = "yuan with two decimals"
 PRICE = "yuan per kWh, exact"
@@ -44,11 +45,15 @@ class UsageRequest(serializers.Serializer[Any]):
     """The query of sums."""
 
     by = serializers.ChoiceField(choices=list(AT_MOST), default="day")
-    to = serializers.DateField(required=False, help_text="the last day; today where it is not given")
+    to = serializers.DateField(
+        required=False, input_formats=[AS_WRITTEN], help_text="the last day; today where it is not given"
+    )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         since = serializers.DateField(
-            required=False, help_text="the first day; 30 days before the last where not given"
+            required=False,
+            input_formats=[AS_WRITTEN],
+            help_text="the first day; 30 days before the last where not given",
         )
         return super().get_fields() | {"from": since}
 
@@ -273,7 +278,7 @@ class UsageDay(APIView):
         was before it was corrected."""
         tenancy = own_home(request, home)
         try:
-            usage_date = date.fromisoformat(on)
+            usage_date = datetime.strptime(on, AS_WRITTEN).date()  # noqa: DTZ007 - a civil date
         except ValueError as error:
             raise ValidationError({"date": _("Write the date as 2026-11-23.")}) from error
         return Response(DayAnswer(usage.day(tenancy=tenancy, on=usage_date, now=timezone.now())).data)

@@ -49,6 +49,9 @@ def test_a_home_is_told_whole(client):
         "starts_at": "2026-01-01T08:00:00+08:00",
         "balance": {
             "available": {"fen": 0, "yuan": "0.00"},
+            "posted": {"fen": 0, "yuan": "0.00"},
+            "accrued": {"fen": 0, "yuan": "0.00"},
+            "days_left": None,
             "disputed": {"fen": 0, "yuan": "0.00"},
             "in_transit": {"fen": 0, "yuan": "0.00"},
             "in_meter": {"fen": -5, "yuan": "-0.05"},
@@ -67,6 +70,7 @@ def test_a_home_is_told_whole(client):
                 "serial": "000000000042",
                 "online": False,
                 "last_seen_at": None,
+                "read_at": "2026-01-01T08:00:00+08:00",
                 "relay": "unknown",
                 "import_kwh": "123.456",
                 "power_w": None,
@@ -272,7 +276,7 @@ def test_joining_takes_one_code_or_the_other(client, body):
     assert join(client, body, a_login(a_user())).status_code == 400
 
 
-def test_a_list_of_homes_costs_five_questions(client, django_assert_num_queries):
+def test_a_list_of_homes_costs_six_questions(client, django_assert_num_queries):
     tenant = a_user()
     for _ in range(2):
         room = a_room()
@@ -280,5 +284,5 @@ def test_a_list_of_homes_costs_five_questions(client, django_assert_num_queries)
         a_tenancy(room=room, holder=tenant)
     headers = a_login(tenant)
 
-    with django_assert_num_queries(5):  # token, memberships, meters, levels, holds
+    with django_assert_num_queries(6):  # token, memberships, meters, levels, holds, what draws
         get(client, "homes", headers)

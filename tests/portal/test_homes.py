@@ -59,7 +59,7 @@ def test_a_recharge_is_seen_as_available_where_the_server_holds_the_money():
 
     recharged(tenancy, 5000)
 
-    assert seen_by(tenant).balance == homes.Balance(5000, 0, None, None)
+    assert seen_by(tenant).balance == homes.Balance(5000, 0, None, None, posted_fen=5000)
 
 
 def test_a_recharge_is_seen_in_transit_until_the_meter_has_it():
@@ -178,7 +178,7 @@ def test_three_homes_ask_as_many_questions_as_one(django_assert_num_queries):
         for _meter in range(2):
             a_level(a_meter(room=room, relay="closed", is_online=True), "closed", agreed_at=EARLIER)
 
-    with django_assert_num_queries(4):  # memberships, meters, levels, holds
+    with django_assert_num_queries(5):  # memberships, meters, levels, holds, what draws; days of use where it does
         seen = homes.homes(user=tenant, now=NOON)
 
     assert len(seen) == 3
