@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal import api, disputes_api, emergency_api, timeline_api, usage_api
+from portal import api, bills_api, disputes_api, emergency_api, timeline_api, usage_api
 
 urlpatterns = [
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
     path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),
     path("homes/<int:home>/usage/<str:on>", usage_api.UsageDay.as_view(), name="usage_day"),
+    path("homes/<int:home>/bills/<str:month>", bills_api.HomeBill.as_view(), name="bill"),
     path("homes/<int:home>/prices", usage_api.HomePrices.as_view(), name="prices"),
     path("homes/<int:home>/timeline", timeline_api.Timeline.as_view(), name="timeline"),
     path("homes/<int:home>/emergency-credit", emergency_api.EmergencyCredit.as_view(), name="emergency_credit"),

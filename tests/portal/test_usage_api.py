@@ -8,6 +8,7 @@ import pytest
 
 from accounts.models import Member, Tenancy
 from billing import draws as drawing
+from billing import tariffs
 from billing.models import Draw, PriceSlot, UsageDay
 from billing.rating import accrue, careful, days
 from portal import usage
@@ -145,6 +146,45 @@ def test_what_power_costs_today(client, draw, tenant):
     assert (told["tariff"]["name"], told["coming"], told["supply"]) == ("home", None, None)
 
 
+def test_the_price_that_comes_next_and_what_the_property_itself_pays_are_told_too(client, draw, tenant):
+    makers.a_supply_price(draw.property, yuan="0.95")
+    draft = makers.a_version(draw.version.tariff, starts_date=date(2026, 12, 1))
+    tariffs.publish(version_id=draft.pk, by=None, reason="", now=NOW)
+
+    (told,) = get(client, f"homes/{draw.tenancy_id}/prices", tenant).json()["meters"]
+
+    assert (told["coming"]["version"], told["coming"]["starts"]) == (2, "2026-12-01")
+    assert told["supply"] == {"all": "0.95"}
+
+
+@pytest.mark.parametrize("written", ["20261110", "2026-W46-2", "10.11.2026", "2026-13-01", "yesterday"])
+def test_a_day_is_written_in_one_way(client, draw, tenant, written):
+    day = get(client, f"homes/{draw.tenancy_id}/usage/{written}", tenant)
+    since = get(client, f"homes/{draw.tenancy_id}/usage", tenant, **{"from": written})
+
+    assert (day.status_code, since.status_code) == (400, 400)
+    assert "2026-11-23" in str(day.json())
+
+
+def test_a_months_bill_is_told_line_by_line(client, draw, tenant):
+    told = get(client, f"homes/{draw.tenancy_id}/bills/2026-11", tenant).json()
+
+    (part,) = told["meters"]
+    assert (told["month"], told["energy_kwh"], told["put_right"]["fen"]) == ("2026-11", "12.000", 0)
+    assert (part["opens_kwh"], part["closes_kwh"], part["days"]) == ("100.000", "112.000", 1)
+    assert sum(float(line["energy_kwh"]) for line in part["lines"]) == 12
+    assert {line["name"] for line in part["lines"]} == {"peak", "valley"}
+    assert told["energy_amount"]["fen"] + told["service_amount"]["fen"] == told["amount"]["fen"]
+    assert abs(told["amount"]["fen"] - told["posted"]["fen"]) <= 1
+
+
+@pytest.mark.parametrize("month", ["2026-10", "2026-1", "202611", "2026-00", "1999-01", "2100-01"])
+def test_a_month_without_a_bill_is_not_found_or_refused(client, draw, tenant, month):
+    answer = get(client, f"homes/{draw.tenancy_id}/bills/{month}", tenant)
+
+    assert answer.status_code == (404 if month == "2026-10" else 400)
+
+
 def test_a_home_without_a_price_says_so(client, tenant, draw):
     room = makers.a_room(place=draw.property)
     tenancy = makers.a_tenancy(room=room, holder=draw.tenancy.members.get().user, starts_at=START)
@@ -159,7 +199,7 @@ def test_a_home_without_a_price_says_so(client, tenant, draw):
 
 
 class TestSomebodyElse:
-    paths = ("usage", "usage/2026-11-10", "prices")
+    paths = ("usage", "usage/2026-11-10", "prices", "bills/2026-11", "timeline")
 
     @pytest.mark.parametrize("path", paths)
     def test_a_neighbour_finds_nothing(self, client, draw, path):

@@ -1,0 +1,130 @@
+"""A tenant's monthly bill, line by line."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from billing.bills import Bill, BillLine, MeterBill, bill_of
+from billing.models import Purse, TariffVersion
+from billing.tariff import units
+from billing.tariff_words import PERIODS
+from meters.models import Meter
+from portal.api import Amount
+from portal.usage_api import KWH, PRICE, YEARS, TariffAnswer, kwh, own_home, yuan
+
+MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+
+
+class BillLineAnswer(serializers.Serializer[Any]):
+    """Energy of the month at one price."""
+
+    tariff = serializers.SerializerMethodField()
+    period = serializers.CharField()
+    name = serializers.SerializerMethodField(help_text="of the period, in the reader's language")
+    tier = serializers.IntegerField(help_text="from 1 on")
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    price = serializers.SerializerMethodField(help_text=PRICE)
+    service_fee = serializers.SerializerMethodField(help_text=PRICE)
+    amount = serializers.SerializerMethodField(help_text="yuan with two decimals, for the energy")
+
+    @extend_schema_field(TariffAnswer)
+    def get_tariff(self, line: BillLine) -> dict[str, Any]:
+        return TariffAnswer(self.context["versions"][line.version_id]).data
+
+    def get_name(self, line: BillLine) -> str:
+        return str(PERIODS[line.period])  # type: ignore[index]  # the engine wrote it
+
+    def get_energy_kwh(self, line: BillLine) -> str:
+        return kwh(line.energy_wh)
+
+    def get_price(self, line: BillLine) -> str:
+        return units.yuan(line.price)
+
+    def get_service_fee(self, line: BillLine) -> str:
+        return units.yuan(line.fee)
+
+    def get_amount(self, line: BillLine) -> str:
+        return yuan(line.cost_nano)
+
+
+class MeterBillAnswer(serializers.Serializer[Any]):
+    meter = serializers.SerializerMethodField(help_text="its serial number")
+    days = serializers.IntegerField(help_text="closed days of the month")
+    opens_kwh = serializers.SerializerMethodField(help_text=f"register at the beginning, {KWH}")
+    closes_kwh = serializers.SerializerMethodField(help_text=f"register at the end, {KWH}")
+    lines = BillLineAnswer(many=True)
+
+    def get_meter(self, one: MeterBill) -> str:
+        return str(self.context["serials"][one.meter_id])
+
+    def get_opens_kwh(self, one: MeterBill) -> str:
+        return kwh(one.opens_wh)
+
+    def get_closes_kwh(self, one: MeterBill) -> str:
+        return kwh(one.closes_wh)
+
+
+class BillAnswer(serializers.Serializer[Any]):
+    month = serializers.SerializerMethodField(help_text="2026-11")
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    energy_amount = serializers.SerializerMethodField()
+    service_amount = serializers.SerializerMethodField()
+    amount = serializers.SerializerMethodField(help_text="both together, rounded once")
+    posted = Amount(source="posted_fen", help_text="what the month's days were booked with; a fen off at most")
+    put_right = Amount(source="put_right_fen", help_text="booked in this month for days of months before")
+    meters = MeterBillAnswer(many=True)
+
+    def get_month(self, _bill: Bill) -> str:
+        return f"{self.context['month']:%Y-%m}"
+
+    def get_energy_kwh(self, bill: Bill) -> str:
+        return kwh(bill.energy_wh)
+
+    @extend_schema_field(Amount)
+    def get_energy_amount(self, bill: Bill) -> dict[str, Any]:
+        return Amount(bill.shown_fen()[0]).data
+
+    @extend_schema_field(Amount)
+    def get_service_amount(self, bill: Bill) -> dict[str, Any]:
+        return Amount(bill.shown_fen()[1]).data
+
+    @extend_schema_field(Amount)
+    def get_amount(self, bill: Bill) -> dict[str, Any]:
+        return Amount(sum(bill.shown_fen())).data
+
+
+class HomeBill(APIView):
+    @extend_schema(operation_id="bills_retrieve", summary="See a month's bill", responses=BillAnswer)
+    def get(self, request: Request, home: int, month: str) -> Response:
+        """What the home used in a month with closed days, by tariff, tier and period, and what was booked for it."""
+        tenancy, month_date = own_home(request, home), _month(month)
+        purse = Purse.objects.filter(tenancy=tenancy).first()
+        bill = bill_of(purse, month_date=month_date) if purse else None
+        if bill is None:
+            raise NotFound(_("There is no bill for this month yet."))
+        versions = {line.version_id for one in bill.meters for line in one.lines}
+        context = {
+            "month": month_date,
+            "versions": TariffVersion.objects.select_related("tariff").in_bulk(versions),
+            "serials": dict(
+                Meter.objects.filter(pk__in={one.meter_id for one in bill.meters}).values_list("pk", "serial")
+            ),
+        }
+        return Response(BillAnswer(bill, context=context).data)
+
+
+def _month(written: str) -> date:
+    match = MONTH.fullmatch(written)
+    if match is None or int(match[1]) not in YEARS:
+        raise ValidationError({"month": _("Write the month as 2026-11.")})
+    return date(int(match[1]), int(match[2]), 1)
