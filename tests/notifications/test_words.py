@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from billing import parameters
-from billing.admin import KINDS as ENTRY_KINDS
+from billing.ledger_words import KINDS as ENTRY_KINDS
 from billing.supply import Verdict
 from meters import words as meters_words
 from meters.wire import base
