@@ -16,6 +16,8 @@ from billing.models import StaffHold
 from payments import counter
 from payments.models import CounterReceipt
 from tests import makers
+from tests.billing.rating import world
+from tests.billing.rating.test_revisions import tell
 from tests.desk import address, one_of_everything, staff_of, windows
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -155,6 +157,35 @@ def test_an_invitation_shows_its_code_once(chromium, live_server, place):
     page.get_by_role("link", name="Done").click()
     page.locator("#result_list a").first.click()
     expect(page.locator("body")).not_to_contain_text(code)
+    page.context.close()
+
+
+def test_a_manager_prints_a_bill_and_takes_all_of_them_away(chromium, live_server, tmp_path):
+    draw = world.a_draw()
+    tell(draw, (24, 102_400), (48, 104_800))
+    page = log_in(chromium, live_server, draw.property, "finance")
+
+    page.goto(address(draw.purse, "change"))
+    page.get_by_role("link", name="Monthly bill").click()
+    page.fill("#id_month", "2026-11")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator(".paper")).to_contain_text("Electricity bill 2026-11")
+    expect(page.locator(".paper")).to_contain_text("104.8")
+    page.emulate_media(media="print")
+    for hidden in ("#header", "#nav-sidebar", "form", ".deeds"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    expect(page.locator(".paper")).to_be_visible()
+    page.emulate_media(media="screen")
+    page.get_by_role("link", name="Purses", exact=True).first.click()
+    page.get_by_role("link", name="Bills of a month").click()
+    page.fill("#id_month", "2026-11")
+    page.get_by_role("button", name="Show").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+
+    download.value.save_as(tmp_path / "bills.csv")
+    assert download.value.suggested_filename == f"bills-{draw.property_id}-2026-11.csv"
+    assert draw.meter.serial in (tmp_path / "bills.csv").read_text()
     page.context.close()
 
 
