@@ -81,6 +81,11 @@ class TestABill:
     def test_a_month_without_closed_days_says_so(self, manager, draw):
         assert "No day of this month is closed yet." in text_of(manager, page("bill", draw, month="2026-10"))
 
+    def test_a_purse_that_nothing_drew_on_has_none(self):
+        purse = makers.a_purse()
+
+        assert bill_of(purse, month_date=NOVEMBER) is None
+
     @pytest.mark.parametrize("month", ["", "x", "9999-12", "2026-13"])
     def test_what_is_no_month_is_refused_in_the_page(self, manager, draw, month):
         for name in ("bill", "usage"):
