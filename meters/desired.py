@@ -92,6 +92,13 @@ select w.meter_id, w.kind, w.wanted, %(reason)s, %(now)s, '', 0, '', 0, %(now)s
  order by w.meter_id, w.kind
 on conflict (meter_id, kind) do nothing
 """
+# All of these meters': who looks again at what is laid down, and wishes once more, then holds what that may change.
+_HOLD = """
+select id from meters_level
+ where meter_id = any(%(meters)s::bigint[]) and kind = any(%(parameters)s)
+ order by id
+   for no key update
+"""
 # What the meter said before something else may have reached it is not known any more.
 _WISH = """
 with held as (
@@ -171,8 +178,9 @@ def want_parameters(wishes: Sequence[tuple[int, str, str]], *, reason: str, now:
     """
     meters, kinds, values = (list(column) for column in zip(*sorted(wishes), strict=True))
     told: dict[str, Any] = {"meters": meters, "kinds": kinds, "values": values, "reason": reason, "now": now}
+    told["parameters"] = parameters.KINDS
     with transaction.atomic(), connection.cursor() as cursor:
-        for statement in (_BEGIN, _WISH, _TAKE_BACK):
+        for statement in (_BEGIN, _HOLD, _WISH, _TAKE_BACK):
             cursor.execute(statement, told)
         commands.wake()
 

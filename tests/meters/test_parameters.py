@@ -306,6 +306,21 @@ def test_what_was_changed_at_the_meter_is_put_right_when_it_connects_again():
     assert pushed(now=NOW + timedelta(hours=1)) == [("overdr", "1000")]
 
 
+@pytest.mark.parametrize("every_m", [1, 5, 15, 30])
+def test_what_was_changed_at_the_meter_is_seen_in_one_of_its_next_telemetries(every_m):
+    meter = a_telling_meter()
+    wish(meter, overdr="1000")
+    pushed()
+    answers(meter, sent(meter, "overdr"), at=NOW + SECOND, overdraft_fen=1000)
+    fields = {"relay": "closed", "order": "auto", "balance_fen": 100, "parameters": {"overdraft_fen": 999900}}
+
+    for number in range(1, 18):
+        at = NOW + timedelta(minutes=number * every_m)
+        intake.take([saying.telemetry(meter, saying.a_report(at, **fields), received_at=at)], now=at)
+
+    assert level(meter, "overdr").reported == "999900"
+
+
 def test_a_meter_that_has_obeyed_a_higher_generation_is_jumped_over():
     meter = a_telling_meter()
     wish(meter, overdr="1000")

@@ -20,12 +20,13 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from billing import prepaid
-from billing.models import Purse
-from meters.models import Command, Level, Meter, TopUp
+from billing import parameters, prepaid
+from billing.models import Purse, SupplyPolicy
+from meters import parameters as meters_parameters
+from meters.models import Command, Level, Meter, MeterModel, TopUp
 from sandbox.fleet import Fleet
 from tests.gateways import Wire, database_url, faults, hang, there, wait_until
-from tests.makers import a_room, a_tenancy
+from tests.makers import a_policy, a_room, a_tenancy
 
 pytestmark = [pytest.mark.kill, pytest.mark.django_db(transaction=True)]
 
@@ -315,3 +316,29 @@ def test_two_under_one_name_do_not_take_turns_for_ever(broker_url, gateway: Proc
             assert gateway.end(0) != 0
     finally:
         newer.end(signal.SIGKILL)
+
+
+def test_killed_again_and_again_while_a_policy_goes_out_the_meter_has_it_whole_and_no_recharge_is_lost(
+    broker_url, gateway: Process, fleet: Fleet
+):
+    gateway.start(broker_url)
+    home = Home(fleet, held_by="meter")
+    MeterModel.objects.filter(pk=home.meter.model_id).update(parameters=meters_parameters.KINDS)
+    policy = a_policy(home.meter.property, warn_fens=[2000, 500])
+    for overdraft_fen in (100, 200, 300):
+        SupplyPolicy.objects.filter(pk=policy.pk).update(overdraft_fen=overdraft_fen)
+        parameters.push(now=timezone.now())
+        home.recharge()
+        time.sleep(random.uniform(0, 0.5))
+        gateway.kill()
+        gateway.start(broker_url)
+
+    home.must_become_well()
+
+    assert there(fleet, home.meter)["parameters"] == {
+        "warn_1_fen": 2000,
+        "warn_2_fen": 500,
+        "overdraft_fen": 300,
+        "keep_supply": False,
+        "holidays": True,
+    }
