@@ -19,6 +19,7 @@ from meters import desired
 
 REASON: Final = "policy"
 METERS_AT_MOST: Final = 200  # a call; the sweep goes on from there
+GROUPS_AT_MOST: Final = 5  # a round of the chaser, which has more to do
 DUE_AT_MOST: Final = 2000  # parameters that wait for a gateway: while there are more, none are added
 
 # What staff hold off is not kept on: the meter would refuse to open. Where nothing was ever laid down, nothing is said,
@@ -67,8 +68,9 @@ KINDS_AT_MOST: Final = 5
 def push(*, now: datetime, property_id: int | None = None, room_id: int | None = None) -> int:
     """Wishes of meters, of a property or a room or all, what is laid down for them and is not wanted yet; of how many.
 
-    At most METERS_AT_MOST, and none while a gateway has not sent what was pushed before: the sweep does the rest. Holds
-    rows of levels to the end of the caller's transaction, so call it where no other level is held (`push_afterwards`).
+    Some METERS_AT_MOST of them, and none while a gateway has not sent what was pushed before: the sweep does the rest.
+    Holds rows of levels to the end of the caller's transaction: call it where no other level is held, or use
+    `push_afterwards`.
     """
     if desired.due_parameters(now=now, at_most=DUE_AT_MOST) >= DUE_AT_MOST:
         return 0
@@ -80,6 +82,16 @@ def push(*, now: datetime, property_id: int | None = None, room_id: int | None =
         if meter_ids and (changed := _otherwise(now=now, meter_ids=meter_ids)):
             desired.want_parameters(changed, reason=REASON, now=now)
     return len(meter_ids)
+
+
+def sweep(*, now: datetime) -> int:
+    """`push` for all, some groups, each in a transaction, until a gateway has enough to send; of how many meters."""
+    told = 0
+    for _group in range(GROUPS_AT_MOST):
+        told += (pushed := push(now=now))
+        if not pushed:
+            break
+    return told
 
 
 def push_afterwards(*, room_id: int, now: datetime) -> None:

@@ -129,23 +129,66 @@ update meters_command c
   from unnest(%(meters)s::bigint[], %(kinds)s::text[], %(values)s::text[]) as w (meter_id, kind, wanted)
  where c.meter_id = w.meter_id and c.kind = w.kind and c.state = 'queued' and c.value <> w.wanted
 """
-# Plan: levels_in_disagreement up to now, the newest command of each by commands_of_a_meter. What cannot go now is put
-# off, so that it is looked at once a day, or when its meter is back (reports.py), and not in each round.
+# Those that have waited longest, so that a round takes as long however many wait. Plan: levels_in_disagreement.
+_WAITING = """
+with waiting as (
+    select id, meter_id, kind, next_try_at
+      from meters_level
+     where wanted <> reported and next_try_at <= %(now)s and kind = any(%(parameters)s)
+     order by next_try_at
+     limit 2000
+)"""
+# What cannot go now is put off, so that it is looked at once a day, or when its meter is back (reports.py), and not in
+# each round. Plan: meters by key, the newest command of what was tried by commands_of_a_meter.
+_PUT_OFF = (
+    """
+WAITING, due as (
+    select l.id
+      from waiting w
+      join meters_level l on l.id = w.id
+      join meters_meter m on m.id = w.meter_id
+      join meters_metermodel k on k.id = m.model_id
+     where l.wanted <> l.reported and l.next_try_at <= %(now)s
+       and (not m.is_online or k.balance_held_by <> 'meter' or l.kind <> all(k.parameters)
+            or l.tries > 0 and exists (select from NEWEST newest where REFUSED))
+     order by l.id
+       for update of l skip locked
+)
+update meters_level l set next_try_at = %(later)s from due where l.id = due.id
+""".replace("WAITING", _WAITING)
+    .replace("NEWEST", _NEWEST)
+    .replace("REFUSED", _REFUSED)
+)
+# The first of each meter to which nothing is on its way. Plan: as above; what is queued by (meter, kind), what is out
+# by commands_unanswered.
 _DUE = """
-select l.id,
-       m.is_online and k.balance_held_by = 'meter' and l.kind = any(k.parameters)
-           and not exists (select from NEWEST newest where REFUSED) as may_go,
-       exists (select from NEWEST newest
-                where newest.value = l.wanted
-                  and (newest.state = 'queued' or newest.state = 'sent' and newest.expires_at > %(now)s)) as is_out
-  from meters_level l
+WAITING, first as (
+    select id, next_try_at, row_number() over (partition by meter_id order by id) as place from waiting
+)
+select l.id
+  from first f
+  join meters_level l on l.id = f.id
   join meters_meter m on m.id = l.meter_id
-  join meters_metermodel k on k.id = m.model_id
- where l.wanted <> l.reported and l.next_try_at <= %(now)s and l.kind = any(%(parameters)s)
- order by l.next_try_at, l.id
+ where f.place = 1 and l.wanted <> l.reported and l.next_try_at <= %(now)s and m.is_online
+   and not exists (select from meters_command c where c.meter_id = l.meter_id and c.state = 'queued')
+   and not exists (select from meters_command c
+                    where c.meter_id = l.meter_id and c.state = 'sent' and c.expires_at > %(now)s)
+ order by f.next_try_at, f.id
  limit %(limit)s
    for update of l skip locked
-""".replace("NEWEST", _NEWEST).replace("REFUSED", _REFUSED)
+""".replace("WAITING", _WAITING)
+# The others of these meters wait for its answer (reports.py), and stand before nobody meanwhile.
+_NEXT = """
+with others as (
+    select l.id
+      from meters_level l
+     where l.meter_id in (select meter_id from meters_level where id = any(%(levels)s))
+       and l.kind = any(%(parameters)s) and l.wanted <> l.reported and l.next_try_at <= %(now)s
+     order by l.id
+       for update of l skip locked
+)
+update meters_level l set next_try_at = %(soon)s from others where l.id = others.id
+"""
 _UNTAKEN = """
 select l.meter_id, m.property_id, m.serial, m.is_online, l.kind, coalesce(newest.error, '')
   from meters_level l
@@ -156,8 +199,8 @@ select l.meter_id, m.property_id, m.serial, m.is_online, l.kind, coalesce(newest
    and (newest.error is not null or l.wanted_at <= %(long_ago)s and coalesce(l.reported_at <= %(long_ago)s, true))
  order by l.meter_id, l.kind
 """.replace("NEWEST", _NEWEST).replace("REFUSED", _REFUSED)
-PUT_OFF: Final = timedelta(days=1)
-LOOK_AGAIN: Final = timedelta(minutes=1)  # what is on its way longer than its life waits behind something else
+LATER: Final = timedelta(days=1)
+SOON: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +229,21 @@ def want_parameters(wishes: Sequence[tuple[int, str, str]], *, reason: str, now:
 
 
 def reconcile_parameters(*, now: datetime, limit: int) -> int:
-    """Issues commands for parameters that disagree, are due, and have none on its way. Returns how many were looked at.
+    """Issues commands for parameters that disagree and are due, one a meter to which nothing is on its way.
 
-    What was refused for good, or is for a meter that is away or does not know it, is put off.
+    What was refused for good, or is for a meter that is away or does not know it, is put off. Returns how many were
+    issued or put off.
     """
+    told: dict[str, Any] = {"now": now, "parameters": parameters.KINDS, "later": now + LATER, "soon": now + SOON}
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_DUE, {"now": now, "limit": limit, "parameters": parameters.KINDS})
-        rows = cursor.fetchall()
-        out = [level for level, _may_go, is_out in rows if is_out]
-        Level.objects.filter(pk__in=out).update(next_try_at=now + LOOK_AGAIN)
-        put_off = [level for level, may_go, is_out in rows if not may_go and not is_out]
-        Level.objects.filter(pk__in=put_off).update(next_try_at=now + PUT_OFF)
-        go = [level for level, may_go, is_out in rows if may_go and not is_out]
-        if go:
-            cursor.execute("select meters_issue(id, %s) from unnest(%s::bigint[]) as id", [now, go])
-    return len(rows)
+        cursor.execute(_PUT_OFF, told)
+        put_off = int(cursor.rowcount)
+        cursor.execute(_DUE, told | {"limit": limit})
+        due = [level for (level,) in cursor.fetchall()]
+        if due:
+            cursor.execute("select meters_issue(id, %s) from unnest(%s::bigint[]) as id", [now, due])
+            cursor.execute(_NEXT, told | {"levels": due})
+    return put_off + len(due)
 
 
 def due_parameters(*, now: datetime, at_most: int) -> int:

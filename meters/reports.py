@@ -164,6 +164,9 @@ def _learn(news: News, answer: Answer, command: Command) -> None:
     """What an answer means for other tries."""
     if answer.error == "stale":
         _look_for_the_generation(news, answer.report, command)
+    if command.kind in parameters.KINDS and answer.error in (None, "unsupported"):
+        # They waited for it. After answers that may be repeated they wait on: else two would chase each other for ever.
+        news.due.update(kind for kind in parameters.KINDS if kind != command.kind)
     if (command.kind, command.value, answer.error) == (Level.Kind.KEEP, parameters.OFF, None):
         news.due.add(Level.Kind.RELAY)  # which it has refused to open while it kept the supply on
 

@@ -22,7 +22,7 @@ AGAIN_S = 0.5  # after a sweep that failed
 EXPIRY_EVERY_S = 1.0
 CLAIM_AT_MOST = 200
 # Parameters go in small groups, so that no relay waits behind a thousand of them at the broker.
-PARAMETERS_AT_MOST = 50
+PARAMETERS_AT_MOST = 25
 PARAMETERS_EVERY_S = 0.25
 
 

@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 days.close: 10,
                 interruptions.sweep: 2,
                 outages.look: 30,
-                parameters.push: 20,
+                parameters.sweep: 20,
                 health.look: 30,
                 mirror_sweep.work: 60,
                 disputing.follow: 300,
