@@ -40,7 +40,7 @@ def take(told: list[Told], news: Collection[News], *, now: datetime) -> Moved:
     held = _held_commands(told, news)
     sendings = _sendings(top_ups, held)
     moved, answered = Moved(), []
-    for one in told:
+    for one in [one for one in told if one.command is not None or one.meter.pk in top_ups]:
         command = held.get(one.command.pk) if one.command else None
         is_news = command is not None and one.answer is not None and _record(command, one, now=now)
         if is_news and command is not None and command.kind == Command.Kind.TOP_UP:

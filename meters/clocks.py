@@ -22,4 +22,5 @@ def verdict(*, at: datetime, received_at: datetime) -> Verdict:
 
 def to_ms(at: datetime) -> datetime:
     """Cut to the millisecond: between two readings there is then at least one, or they are the same instant."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    beyond = at.microsecond % 1000
+    return at.replace(microsecond=at.microsecond - beyond) if beyond else at

@@ -26,7 +26,8 @@ FRESH = timedelta(minutes=5)  # an older telemetry lay somewhere: it does not pr
 LIES_AT_MOST = timedelta(hours=1)  # as long as our session lives (gateway.SESSION_S): an older one is a lost clock
 HIGHEST_GUESS = 2**40  # above it no generation of a display or parameter is looked for any more
 COMPARED_EACH = 17
-SERVERS = (str(Level.Kind.RELAY), str(Level.Kind.SHOW))  # kinds of levels of a meter whose money the server holds
+RELAY, SHOW = str(Level.Kind.RELAY), str(Level.Kind.SHOW)
+SERVERS = (RELAY, SHOW)  # kinds of levels of a meter whose money the server holds
 METERS = (*SERVERS, *parameters.KINDS)  # and of one that holds it
 
 
@@ -70,7 +71,12 @@ def hear(news: News, message: Message, *, received_at: datetime, retained: bool,
 
     A retained message tells what the broker kept, not that the meter spoke now.
     """
-    told = [_placed(news.meter, report, message, received_at, command) for report in reports_of(message)]
+    answer = message if isinstance(message, Answer) else None
+    sent_at = command.sent_at if command is not None else None
+    told = [
+        Told(news.meter, report, _counts_from(report.at, received_at, sent_at), received_at, answer, command)
+        for report in reports_of(message)
+    ]
     if told and not retained and received_at - told[-1].report.at > LIES_AT_MOST:
         told[-1] = told[-1]._replace(at=received_at)
     _note_presence(news, message, told, received_at=received_at, retained=retained)
@@ -87,18 +93,14 @@ def hear(news: News, message: Message, *, received_at: datetime, retained: bool,
 
 def reports_of(message: Message) -> tuple[Report, ...]:
     if isinstance(message, Telemetry):
-        return tuple(message.readings)
+        return message.readings
     if isinstance(message, Event) or message.report is None:
         return ()
     return (message.report,)
 
 
-def _placed(meter: Held, report: Report, message: Message, received_at: datetime, command: Command | None) -> Told:
-    at = report.at
-    if command is not None and command.sent_at is not None:
-        at = max(at, command.sent_at)
-    answer = message if isinstance(message, Answer) else None
-    return Told(meter, report, min(at, received_at), received_at, answer, command)
+def _counts_from(at: datetime, received_at: datetime, sent_at: datetime | None) -> datetime:
+    return min(at if sent_at is None else max(at, sent_at), received_at)
 
 
 def _is_greeting(message: Message, *, retained: bool) -> bool:
@@ -117,7 +119,8 @@ def _note_presence(news: News, message: Message, told: list[Told], *, received_a
         news.is_back = meter.is_online = True
     if meter.is_online:
         heard_at = told[-1].at if retained and told else received_at
-        meter.last_seen_at = max(meter.last_seen_at or heard_at, heard_at)
+        if meter.last_seen_at is None or meter.last_seen_at < heard_at:
+            meter.last_seen_at = heard_at
 
 
 def _adopt(news: News, told: Told, *, may_lower: bool) -> None:
@@ -129,10 +132,10 @@ def _adopt(news: News, told: Told, *, may_lower: bool) -> None:
     meter.reported_at = told.at
     meter.import_wh, meter.power_w = report.import_wh, report.power_w
     meter.relay, meter.relay_order, meter.relay_generation = report.relay, report.order, report.generation
-    news.reported[Level.Kind.RELAY] = relay_level(report, holds_money=meter.holds_money)
+    news.reported[RELAY] = relay_level(report, holds_money=meter.holds_money)
     if report.shown_fen is not None:
         meter.shown_fen = report.shown_fen
-        news.reported[Level.Kind.SHOW] = str(report.shown_fen)
+        news.reported[SHOW] = str(report.shown_fen)
     if report.parameters is not None:
         news.reported |= {parameter: parameters.as_text(parameter, value) for parameter, value in report.parameters}
     if report.balance_fen is not None:

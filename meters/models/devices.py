@@ -70,7 +70,11 @@ class Relay(models.TextChoices):
 class Meter(models.Model):
     """One meter and the newest of what it reported. The reported part is written by intake.py alone."""
 
-    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="meters", verbose_name=_("property"))
+    # The number's constraint is the index: of two, the planner takes the wrong one while it knows too little, and then
+    # reads a whole property for each meter.
+    property = models.ForeignKey(
+        "accounts.Property", models.PROTECT, related_name="meters", db_index=False, verbose_name=_("property")
+    )
     model = models.ForeignKey(MeterModel, models.PROTECT, related_name="meters", verbose_name=_("model"))
     serial = models.CharField(_("meter number"), max_length=32, validators=[SERIAL])
     verified_until_date = models.DateField(_("verified until"), null=True, blank=True)  # JJG 596: 8 years

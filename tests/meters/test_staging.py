@@ -164,10 +164,12 @@ def test_a_batch_touches_the_month_of_its_readings_and_no_other():
             cursor.execute(f"drop table {name}")
 
 
-def test_no_plan_of_the_intake_visits_a_month_or_all_meters():
-    """Grown tables and grown batches: nothing is looked for by reading everything."""
+@pytest.mark.parametrize("known", ["all", "as they were when empty", "nothing", "meters are few", "meters are many"])
+def test_no_plan_of_the_intake_visits_a_month_or_all_meters(known: str):
+    """Grown tables and grown batches, whatever statistics say of them: nothing is looked for by reading everything."""
     meter = a_meter()
     with connection.cursor() as cursor:
+        cursor.execute("analyze accounts_property, meters_metermodel, meters_meter, meters_level")
         cursor.execute(
             "insert into meters_meter (property_id, model_id, serial, is_online, relay, relay_order, relay_generation)"
             " select property_id, model_id, 'x' || n, true, '', '', 0 from meters_meter, generate_series(1, 20000) n"
@@ -177,23 +179,49 @@ def test_no_plan_of_the_intake_visits_a_month_or_all_meters():
             " (meter_id, kind, wanted, reason, wanted_at, trace, generation, reported, tries, next_try_at)"
             " select id, 'relay', 'closed', '', now(), '', 1, 'closed', 0, now() from meters_meter"
         )
-        cursor.execute("analyze meters_meter, meters_level")
+        for statement in STATISTICS[known]:
+            cursor.execute(statement)
     take(says(meter, NOW))
 
-    codes, serials = [meter.property.code] * 100, [f"x{number}" for number in range(100)]
+    asked = held._asked({"y": meter.property_id}, [("y", f"x{number}") for number in range(100)])
+    assert asked
     seen = [
-        plan(held._HOLD, [codes, serials]),
-        plan(held._WRITE, None),
+        plan(held._HOLD, [[1], *asked]),
+        plan(held._WRITE, None, settings=held._HASHED),
         plan(staging._STORE, {"now": NOW}),
         plan(reports._DISAGREEING, [1000]),
         plan(reports._DISAGREEING_OF, [list(range(100))]),
     ]
 
+    assert "Index Cond: ((property_id = a.property_id) AND ((serial)::text = a.serial))" in seen[0]
+    assert [len(re.findall("Index Cond: .*id = ANY", one)) for one in seen[:2]] == [1, 1]
+    assert "Hash Join" in seen[1]
+    assert not re.search(" Join|Nested Loop", seen[0])
     assert "levels_in_disagreement" in seen[3]
     assert not [one for one in seen if re.search(r"meters_reading_\w+|Seq Scan on meters_(meter|level)", one)], seen
 
 
-def plan(statement: str, parameters) -> str:
-    with connection.cursor() as cursor:
+_TOLD = (
+    "select pg_restore_relation_stats('schemaname', 'public', 'relname', '{}', 'relpages', {}, 'reltuples', {}::real)"
+)
+STATISTICS = {
+    "all": ["analyze meters_meter, meters_level"],
+    "as they were when empty": [],
+    "nothing": [
+        f"select pg_clear_relation_stats('public', '{table}')" for table in ("meters_meter", "accounts_property")
+    ],
+    "meters are few": [
+        _TOLD.format("meters_meter", 10_000, 1),
+        _TOLD.format("accounts_property", 1, 100_000),
+        _TOLD.format("meters_metermodel", 1, 100_000),
+    ],
+    "meters are many": [_TOLD.format("meters_meter", 1, 10_000_000), _TOLD.format("accounts_property", 10_000, 1)],
+}
+
+
+def plan(statement: str, parameters, *, settings: str = "") -> str:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if settings:
+            cursor.execute(settings)
         cursor.execute(f"explain {statement}", parameters)
         return "\n".join(line for (line,) in cursor.fetchall())

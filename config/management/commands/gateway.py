@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from datetime import datetime
@@ -31,7 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         from billing import interruptions, outages, prepaid, rating
-        from meters.gateway import Gateway, GatewayDiedError, Hooks
+        from meters.gateway import Gateway, GatewayDiedError, Hooks, leave_the_heap_alone
 
         def follow_what_happened(taken: Taken) -> None:
             if taken.landed:
@@ -59,10 +58,7 @@ class Command(BaseCommand):
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: gateway.stop())
-        # What is loaded by now stays; a batch makes thousands of values that live as long as it does.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 50)
+        leave_the_heap_alone()
         try:
             gateway.run()
         except GatewayDiedError as error:
