@@ -1,4 +1,6 @@
-"""Closed days of meters that hold their own money: what each took of it goes from purse:in_meter to revenue.
+"""Days of meters that hold their own money: what each took of it goes from purse:in_meter to revenue. A day is mirrored
+when it is closed; where no tariff of ours holds, the meter's own price alone counts, and it is when the meter has told
+past it.
 
 Entry, day and draw are one transaction a meter, and a day has one row and one key: whoever dies in between, or comes
 second, charges nothing twice. A meter whose balance does not add up waits on the work list, and holds up nobody else.
@@ -32,18 +34,26 @@ UNEXPLAINED: Final = "meter_balance_unexplained"  # a kind of work item
 DAY: Final = timedelta(days=1)
 ASK_AGAIN: Final = timedelta(hours=6)  # of a meter that waits for a person
 
-# Plan: the draws of meters that hold money, each with its newest mirrored day by index.
+SETTLED: Final = timedelta(hours=6)  # what a meter says late of a day, it has said by then
+
+# Plan: the draws of meters that hold money, each with its meter and its newest mirrored day by index.
 _DUE = """
 select d.installation_id
   from billing_draw d
+  join meters_meter m on m.id = d.meter_id
   left join lateral (
        select m.usage_date, m.draw_id, o.starts_at
          from billing_mirroredday m join billing_draw o on o.id = m.draw_id
         where m.installation_id = d.installation_id
         order by m.id desc limit 1) y on true
- where d.counted_by = 'meter' and d.closed_until > (d.starts_at at time zone 'Asia/Shanghai')::date
-   and (y.usage_date is null or d.closed_until > y.usage_date + 1
-        or d.closed_until > y.usage_date and d.starts_at > y.starts_at)
+ cross join lateral (
+       select greatest(d.closed_until, case when d.version_id is null then
+                  least((least(m.reported_at, %(settled)s) at time zone 'Asia/Shanghai')::date,
+                        ((d.ends_at - interval '1 microsecond') at time zone 'Asia/Shanghai')::date + 1) end) as until
+       ) ready
+ where d.counted_by = 'meter' and ready.until > (d.starts_at at time zone 'Asia/Shanghai')::date
+   and (y.usage_date is null or ready.until > y.usage_date + 1
+        or ready.until > y.usage_date and d.starts_at > y.starts_at)
    and not exists (select from notifications_workitem w
                     where w.key = 'meter_balance:' || d.installation_id and w.state = 'open'
                       and w.last_raised_at > %(asked_since)s)
@@ -76,7 +86,7 @@ def work(*, now: datetime, limit: int = 500) -> int:
     Several callers share the work. Raises OperationalError when the database is away: come again.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, {"asked_since": now - ASK_AGAIN, "limit": limit})
+        cursor.execute(_DUE, {"asked_since": now - ASK_AGAIN, "settled": now - SETTLED, "limit": limit})
         due = [installation for (installation,) in cursor.fetchall()]
     return sum(_try(installation, now) for installation in due)
 
@@ -96,7 +106,7 @@ def one(*, installation_id: int, now: datetime) -> int:
     """Mirrors the closed days of one meter. Returns how many; what does not add up is on the work list."""
     with transaction.atomic():
         meter = _held(installation_id)
-        days = list(_days(meter))
+        days = list(_days(meter, now))
         if not days:
             return 0
         known = meter.known()
@@ -123,8 +133,8 @@ def _held(installation_id: int) -> _Meter:
     return _Meter(Installation.objects.select_related("meter").get(pk=installation_id), draws, newest)
 
 
-def _days(meter: _Meter) -> Iterator[DayOf]:
-    """The closed days after the newest mirrored one, in order, up to the first that is open."""
+def _days(meter: _Meter, now: datetime) -> Iterator[DayOf]:
+    """The days after the newest mirrored one that are over, in order, up to the first that is not."""
     newest = meter.newest
     for draw in meter.draws:
         if newest and draw.starts_at < newest.draw.starts_at:
@@ -135,11 +145,20 @@ def _days(meter: _Meter) -> Iterator[DayOf]:
         elif newest:
             on = max(on, newest.usage_date)
         until = _until(draw)
-        while on < min(until, draw.closed_until):
+        ready_until = _ready_until(draw, meter.installation, now)
+        while on < min(until, ready_until):
             yield DayOf(draw.pk, on, min(instant(on + DAY), draw.ends_at or instant(on + DAY)))
             on += DAY
-        if draw.closed_until < until:
+        if ready_until < until:
             return
+
+
+def _ready_until(draw: Draw, installation: Installation, now: datetime) -> date:
+    """Days before it are over: closed, or, where no tariff of ours holds and so none is, told past by the meter."""
+    told_at = installation.meter.reported_at
+    if draw.version_id is not None or told_at is None:
+        return draw.closed_until
+    return max(draw.closed_until, civil_date(min(told_at, now - SETTLED)))
 
 
 def _until(draw: Draw) -> date:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -182,7 +183,7 @@ def seen(purse):
     return found
 
 
-def a_day(draw: Draw, n: int, fen: int) -> dict:
+def a_day(draw: Draw, n: int, fen: int) -> dict[str, Any]:
     at = NOON - timedelta(days=n + 1)
     return {
         "draw": draw, "usage_date": at.date(), "property": draw.property, "purse": draw.purse, "opens_at": at,

@@ -10,7 +10,7 @@ from billing.mirror import drift, explained, sweep
 from billing.mirror.explained import ExplanationRefused
 from billing.models import Draw, JournalEntry, MeterMoney, MirroredDay, Purse, UsageDay
 from billing.rating import days
-from meters.models import Installation, TopUp
+from meters.models import Installation, Meter, TopUp
 from notifications.models import WorkItem
 from tests import makers
 from tests.billing.books import summed, top_up
@@ -66,6 +66,37 @@ def test_what_the_meter_took_in_a_day_goes_to_revenue_once(box):
     assert Draw.objects.get().posted_fen == 100
     assert_books_are_sound()
     assert items() == []
+
+
+def test_where_no_tariff_of_ours_holds_the_meter_s_own_price_counts_alone(box):
+    """Nothing is closed, since nothing has a price; there is no drift to show either."""
+    Draw.objects.filter(pk=box.draw.pk).update(version=None, is_plain=False)
+    box.draw.version.tariff.assignments.all().delete()
+    goes_on(box)
+    Meter.objects.update(reported_at=START + 25 * HOUR)
+
+    assert close(START + 26 * HOUR) == 0  # the meter may still have something to say about the day
+    assert close(START + 31 * HOUR) == 1
+    assert close(START + 32 * HOUR) == 0
+
+    assert mirrored(box.draw) == [(day(0), 100)]
+    assert in_meter(box.draw) == 4_900
+    assert not UsageDay.objects.exists()
+    assert audit.audit(checks=mirror_audit.CHECKS, now=START + 30 * DAY).findings == ()
+
+
+def test_a_draw_without_a_tariff_that_has_ended_is_mirrored_to_its_end_and_no_further(box):
+    Draw.objects.filter(pk=box.draw.pk).update(version=None, is_plain=False, ends_at=START + 30 * HOUR)
+    box.draw.version.tariff.assignments.all().delete()
+    goes_on(box)
+    goes_on(box, hours=29)
+    goes_on(box, hours=80)
+    Meter.objects.update(reported_at=START + 80 * HOUR)
+
+    close(START + 90 * HOUR)
+
+    assert [on for on, _fen in mirrored(box.draw)] == [day(0), day(1)]
+    assert close(START + 91 * HOUR) == 0
 
 
 def test_a_day_is_mirrored_when_it_is_closed_and_not_before(box):
