@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+import re
+from datetime import date, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -26,7 +27,7 @@ from portal.usage import AT_MOST, Line, Metered, Sum
 
 MONTH_AGO = timedelta(days=30)
 YEARS = range(2000, 2100)
-AS_WRITTEN = "%Y-%m-%d"  # and not all that ISO 8601 allows
+WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 KWH = "kilowatt-hours with three decimals"
 YUAN = "yuan with two decimals"
 PRICE = "yuan per kWh, exact"
@@ -41,16 +42,33 @@ def yuan(nano_fen: int) -> str:
     return money.to_yuan(units.to_fen(nano_fen))
 
 
+def written_date(text: str) -> date | None:
+    """2026-11-23, and in no other way that ISO 8601 allows, in the years that a calendar of ours may have."""
+    try:
+        on = date.fromisoformat(text) if WRITTEN.fullmatch(text) else None
+    except ValueError:
+        return None
+    return on if on and on.year in YEARS else None
+
+
+class WrittenDate(serializers.DateField):
+    """A date written in one way."""
+
+    def to_internal_value(self, value: Any) -> date:
+        on = written_date(str(value))
+        if on is None:
+            raise serializers.ValidationError(_("Write the date as 2026-11-23."))
+        return on
+
+
 class UsageRequest(serializers.Serializer[Any]):
     """The query of sums."""
 
     by = serializers.ChoiceField(choices=list(AT_MOST), default="day")
-    to = serializers.DateField(
-        required=False, input_formats=[AS_WRITTEN], help_text="the last day; today where it is not given"
-    )
+    to = WrittenDate(required=False, help_text="the last day; today where it is not given")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        since = serializers.DateField(
+        since = WrittenDate(
             required=False,
             input_formats=[AS_WRITTEN],
             help_text="the first day; 30 days before the last where not given",
@@ -59,8 +77,6 @@ class UsageRequest(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         to_date: date = attrs.get("to") or civil_date(timezone.now())
-        if not all(on.year in YEARS for on in (to_date, attrs.get("from") or to_date)):
-            raise serializers.ValidationError({"to": _("Write the date as 2026-11-23.")})
         from_date: date = attrs.get("from") or to_date - (timedelta() if attrs["by"] == "hour" else MONTH_AGO)
         if from_date > to_date:
             raise serializers.ValidationError({"from": _("The first day lies after the last.")})
@@ -106,7 +122,7 @@ class UsageAnswer(serializers.Serializer[Any]):
 class TariffAnswer(serializers.Serializer[Any]):
     name = serializers.CharField(source="tariff.name")
     version = serializers.IntegerField(source="number")
-    starts = serializers.DateField(source="starts_date")
+    starts = WrittenDate(source="starts_date")
     is_provisional = serializers.BooleanField(help_text="a final price follows, and what was charged is adjusted then")
 
 
@@ -203,7 +219,7 @@ class MeteredAnswer(serializers.Serializer[Any]):
 
 
 class DayAnswer(serializers.Serializer[Any]):
-    date = serializers.DateField(source="usage_date")
+    date = WrittenDate(source="usage_date")
     energy_kwh = serializers.SerializerMethodField(help_text=KWH)
     amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee")
     is_final = serializers.BooleanField(source="is_closed")
@@ -277,10 +293,9 @@ class UsageDay(APIView):
         """A day line by line: registers from-to, energy by period and tier, price, tariff version, amount, and what it
         was before it was corrected."""
         tenancy = own_home(request, home)
-        try:
-            usage_date = datetime.strptime(on, AS_WRITTEN).date()  # noqa: DTZ007 - a civil date
-        except ValueError as error:
-            raise ValidationError({"date": _("Write the date as 2026-11-23.")}) from error
+        usage_date = written_date(on)
+        if usage_date is None:
+            raise ValidationError({"date": _("Write the date as 2026-11-23.")})
         return Response(DayAnswer(usage.day(tenancy=tenancy, on=usage_date, now=timezone.now())).data)
 
 

@@ -157,7 +157,21 @@ def test_the_price_that_comes_next_and_what_the_property_itself_pays_are_told_to
     assert told["supply"] == {"all": "0.95"}
 
 
-@pytest.mark.parametrize("written", ["20261110", "2026-W46-2", "10.11.2026", "2026-13-01", "yesterday"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "20261110",
+        "2026-1-5",
+        "２０２６-11-10",
+        "1999-12-31",
+        "0001-01-01",
+        "9999-12-31",
+        "2026-W46-2",
+        "10.11.2026",
+        "2026-13-01",
+        "yesterday",
+    ],
+)
 def test_a_day_is_written_in_one_way(client, draw, tenant, written):
     day = get(client, f"homes/{draw.tenancy_id}/usage/{written}", tenant)
     since = get(client, f"homes/{draw.tenancy_id}/usage", tenant, **{"from": written})
