@@ -70,7 +70,6 @@ class UsageRequest(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         since = WrittenDate(
             required=False,
-            input_formats=[AS_WRITTEN],
             help_text="the first day; 30 days before the last where not given",
         )
         return super().get_fields() | {"from": since}

@@ -162,7 +162,7 @@ def test_the_price_that_comes_next_and_what_the_property_itself_pays_are_told_to
     [
         "20261110",
         "2026-1-5",
-        "２０２６-11-10",
+        "\uff12\uff10\uff12\uff16-11-10",
         "1999-12-31",
         "0001-01-01",
         "9999-12-31",
