@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from django.db.models import Model, Q, QuerySet, Sum
@@ -36,14 +36,17 @@ class Place(NamedTuple):
     id: int
 
     def __str__(self) -> str:
-        return f"{self.at.isoformat()}~{self.kind}~{self.id}"
+        at = self.at.astimezone(UTC).replace(tzinfo=None).isoformat()
+        return f"{at}Z~{self.kind}~{self.id}"  # no "+", which an address that nobody encoded would make a space
 
     @classmethod
     def parse(cls, text: str) -> Place:
         """Raises ValueError for anything that `str` did not write."""
         at, kind, row_id = text.split("~")
         place = cls(datetime.fromisoformat(at), int(kind), int(row_id))
-        if place.at.tzinfo is None or not 0 <= place.kind < len(KINDS) or not 0 < place.id < 2**63:
+        if not at.endswith("Z") or str(place) != text:  # offsets that PostgreSQL does not know, other ways of writing
+            raise ValueError(text)
+        if not 0 <= place.kind < len(KINDS) or not 0 < place.id < 2**63:
             raise ValueError(text)
         return place
 

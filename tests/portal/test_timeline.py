@@ -130,7 +130,34 @@ def test_what_goes_into_a_meter_says_how_much(client):
     assert (event.kind, event.amount_fen) == ("money", 5000)
 
 
-@pytest.mark.parametrize("before", ["x", "~", "2026-11-23~0~1", "2026-11-23T00:00:00+08:00~99~1", "a~b~c", "1" * 90])
+def test_next_goes_into_an_address_as_it_is(client, purse, tenant):
+    fill(purse)
+    page = get(client, purse, tenant, limit=2).json()
+
+    answer = client.get(f"/api/v1/homes/{purse.tenancy_id}/timeline?before={page['next']}", headers=tenant)
+
+    assert answer.status_code == 200
+    assert [one["kind"] for one in answer.json()["events"]][:2] == ["warning_over", "emergency_credit_repaid"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "x",
+        "~",
+        "2026-11-23~0~1",
+        "2026-11-23T00:00:00Z~99~1",
+        "2026-11-23T00:00:00Z~0~0",
+        f"2026-11-23T00:00:00Z~0~{2**63}",
+        "2026-11-23T00:00:00~0~1",
+        "2026-11-23T00:00:00+23:59~0~1",
+        "2026-11-23T00:00:00+08:00:30.5~0~1",
+        "0001-01-01T00:00:00+08:00~0~1",
+        "20261123T000000Z~0~1",
+        "a~b~c",
+        "1" * 90,
+    ],
+)
 def test_a_place_that_is_none_is_refused_in_words(client, purse, tenant, before):
     answer = get(client, purse, tenant, before=before, language="zh-hans")
 
