@@ -77,7 +77,8 @@ class _Page(NamedTuple):
 def events(*, tenancy: Tenancy, before: Place | None = None, limit: int = 50) -> list[Event]:
     """The newest events of a tenancy that come after `before` on the way into the past, at most `limit` of them.
 
-    Plan: each kind by an index on its purse or room, at most `limit` rows of each.
+    Plan: each kind by an index on its purse or room. Of money all movements of the purse are summed up by entry, some
+    hundreds a year; of the others at most `limit` rows are read.
     """
     page = _Page(before, min(limit, AT_MOST))
     purse = Purse.objects.filter(tenancy=tenancy).first()

@@ -63,7 +63,7 @@ def settle(arrivals: Sequence[tuple[Arrival, bool]]) -> list[Settled]:
             confirmed = dict(zip(candidates, confirm_plain(list(candidates.values()), now=now), strict=True))
         except DatabaseError:  # all of it was undone
             log.exception("events %s are acted on one by one", list(candidates))
-    return [(event, confirmed.get(event.id)) for event in stored]
+    return [(event, confirmed.pop(event.id, None)) for event in stored]  # its double comes to a known payment
 
 
 _AT_ONCE = Together(settle, most=AT_ONCE, patience_s=PATIENCE_S)

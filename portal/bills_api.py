@@ -16,42 +16,20 @@ from rest_framework.views import APIView
 
 from billing.bills import Bill, BillLine, MeterBill, bill_of
 from billing.models import Purse, TariffVersion
-from billing.tariff import units
-from billing.tariff_words import PERIODS
 from meters.models import Meter
 from portal.api import Amount
-from portal.usage_api import KWH, PRICE, YEARS, TariffAnswer, kwh, own_home, yuan
+from portal.usage_api import KWH, YEARS, YUAN, PricedAnswer, TariffAnswer, kwh, own_home, yuan
 
 MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
-class BillLineAnswer(serializers.Serializer[Any]):
-    """Energy of the month at one price."""
-
+class BillLineAnswer(PricedAnswer):
     tariff = serializers.SerializerMethodField()
-    period = serializers.CharField()
-    name = serializers.SerializerMethodField(help_text="of the period, in the reader's language")
-    tier = serializers.IntegerField(help_text="from 1 on")
-    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
-    price = serializers.SerializerMethodField(help_text=PRICE)
-    service_fee = serializers.SerializerMethodField(help_text=PRICE)
-    amount = serializers.SerializerMethodField(help_text="yuan with two decimals, for the energy")
+    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, for the energy")
 
     @extend_schema_field(TariffAnswer)
     def get_tariff(self, line: BillLine) -> dict[str, Any]:
         return TariffAnswer(self.context["versions"][line.version_id]).data
-
-    def get_name(self, line: BillLine) -> str:
-        return str(PERIODS[line.period])  # type: ignore[index]  # the engine wrote it
-
-    def get_energy_kwh(self, line: BillLine) -> str:
-        return kwh(line.energy_wh)
-
-    def get_price(self, line: BillLine) -> str:
-        return units.yuan(line.price)
-
-    def get_service_fee(self, line: BillLine) -> str:
-        return units.yuan(line.fee)
 
     def get_amount(self, line: BillLine) -> str:
         return yuan(line.cost_nano)

@@ -28,7 +28,7 @@ class Balance:
     """`available_fen` is at the server: what is posted, less what was used since. `disputed_fen` of that use nobody is
     cut for while staff look into it; `in_transit_fen` is on its way into a meter. `in_meter_fen` is what meters that
     hold their own money last reported (none has: None), at the oldest of those instants. `days_left` is for how many
-    whole days all of it lasts at the usual use; None where that is not known."""
+    whole days what the home can use lasts at the usual use; None where that is not known."""
 
     available_fen: int
     in_transit_fen: int
@@ -143,7 +143,8 @@ def _balance(
     in_meter_fen = sum(meter.balance_fen or 0 for meter in told) if told else None
     available_fen = available_fen or 0  # a purse is made with the first money
     in_transit_fen = purse.in_transit_fen if purse else 0
-    left_fen = available_fen + in_transit_fen + (in_meter_fen or 0)
+    is_counted_here = any(not meter.holds_money() for meter in meters)  # as warnings look at it (billing/facts.py)
+    left_fen = available_fen if is_counted_here else available_fen + in_transit_fen + (in_meter_fen or 0)
     return Balance(
         available_fen=available_fen,
         disputed_fen=units.to_fen(disputed_nano or 0),

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from accounts import scope
 from accounts.models import AccessToken, Tenancy
 from billing import money
+from billing.bills import BillLine
 from billing.tariff import units
 from billing.tariff.civil import civil_date
 from billing.tariff_words import PERIODS
@@ -121,32 +122,37 @@ class UsageAnswer(serializers.Serializer[Any]):
 class TariffAnswer(serializers.Serializer[Any]):
     name = serializers.CharField(source="tariff.name")
     version = serializers.IntegerField(source="number")
-    starts = WrittenDate(source="starts_date")
+    starts = serializers.DateField(source="starts_date")
     is_provisional = serializers.BooleanField(help_text="a final price follows, and what was charged is adjusted then")
 
 
-class LineAnswer(serializers.Serializer[Any]):
+class PricedAnswer(serializers.Serializer[Any]):
+    """Energy at one price: a line of a day or of a bill."""
+
     period = serializers.CharField()
     name = serializers.SerializerMethodField(help_text="of the period, in the reader's language")
     tier = serializers.IntegerField(help_text="from 1 on")
     energy_kwh = serializers.SerializerMethodField(help_text=KWH)
     price = serializers.SerializerMethodField(help_text=PRICE)
     service_fee = serializers.SerializerMethodField(help_text=PRICE)
+
+    def get_name(self, line: Line | BillLine) -> str:
+        return str(PERIODS[line.period])  # type: ignore[index]  # the engine wrote it
+
+    def get_energy_kwh(self, line: Line | BillLine) -> str:
+        return kwh(line.energy_wh)
+
+    def get_price(self, line: Line | BillLine) -> str:
+        return units.yuan(line.price)
+
+    def get_service_fee(self, line: Line | BillLine) -> str:
+        return units.yuan(line.fee)
+
+
+class LineAnswer(PricedAnswer):
     amount = serializers.SerializerMethodField(help_text=f"{YUAN}, for the energy")
     service_amount = serializers.SerializerMethodField(help_text=f"{YUAN}, for the service fee")
     tariff = TariffAnswer(source="version")
-
-    def get_name(self, line: Line) -> str:
-        return str(PERIODS[line.period])  # type: ignore[index]  # the engine wrote it
-
-    def get_energy_kwh(self, line: Line) -> str:
-        return kwh(line.energy_wh)
-
-    def get_price(self, line: Line) -> str:
-        return units.yuan(line.price)
-
-    def get_service_fee(self, line: Line) -> str:
-        return units.yuan(line.fee)
 
     def get_amount(self, line: Line) -> str:
         return money.to_yuan(units.shown_apart(energy_nano_fen=line.cost_nano, fee_nano_fen=line.fee_nano)[0])
@@ -218,7 +224,7 @@ class MeteredAnswer(serializers.Serializer[Any]):
 
 
 class DayAnswer(serializers.Serializer[Any]):
-    date = WrittenDate(source="usage_date")
+    date = serializers.DateField(source="usage_date")
     energy_kwh = serializers.SerializerMethodField(help_text=KWH)
     amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee")
     is_final = serializers.BooleanField(source="is_closed")

@@ -197,6 +197,19 @@ class TestDaysLeft:
         assert (balance.posted_fen, balance.accrued_fen, balance.available_fen) == (5000, 0, 5000)
         assert balance.days_left == 5000 // 800
 
+    def test_what_lies_in_a_meter_counts_where_the_server_counts_none(self, purse):
+        """As the warnings look at it: beside a meter that the server counts, it does not keep the light on there."""
+        draw = Draw.objects.get(purse=purse)
+        recharge(purse, "r1", at=NOON)
+        UsageDay.objects.create(**a_day(draw, 0, 1000))
+        makers.a_meter(room=draw.room, held_by="meter", balance_fen=90_000, reported_at=NOON)
+        assert seen(purse).balance.days_left == 5
+
+        draw.installation.ends_at = NOON
+        draw.installation.save(update_fields=["ends_at"])
+
+        assert seen(purse).balance.days_left == 95
+
     def test_a_debt_lasts_no_day_and_without_any_use_nobody_knows(self, purse):
         assert seen(purse).balance.days_left is None
         Draw.objects.filter(purse=purse).update(day_nano=100 * 10**9, total_nano=100 * 10**9)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.rounds import Rounds
+from config.rounds import Rounds, run_lanes
 
 
 class Command(BaseCommand):
@@ -18,26 +18,32 @@ class Command(BaseCommand):
         from billing.rating import days, disputing
         from payments import chase, evidence, health, inbox, keyring, shipping
 
-        Rounds(
-            {
-                chase.ask_about_due: 1,
-                inbox.sweep: 2,
-                shipping.upload_due: 2,
-                prepaid.settle: 10,  # the gateway does it at once; this is the net
-                holds.expire_holds: 10,
-                supply.recheck: 10,
-                changes.catch_up: 15,
-                rating.work: 15,  # the gateway does it at once; this is the net
-                days.close: 10,
-                interruptions.sweep: 2,
-                outages.look: 30,
-                parameters.sweep: 20,
-                health.look: 30,
-                mirror_sweep.work: 60,
-                disputing.follow: 300,
-                reviews.ask_for_low_meters: 60,
-                review.work: 2,  # what recharges and staff ask for, and what the hour brings
-                keyring.refresh: 600,
-                evidence.forget_unverified: 3600,
-            }
-        ).run()
+        run_lanes(
+            Rounds(  # somebody waits for these
+                {
+                    chase.ask_about_due: 1,
+                    inbox.sweep: 2,
+                    shipping.upload_due: 2,
+                    interruptions.sweep: 2,
+                    review.work: 2,  # what recharges and staff ask for, and what the hour brings
+                    prepaid.settle: 10,  # the gateway does it at once; this is the net
+                    holds.expire_holds: 10,
+                    supply.recheck: 10,
+                    outages.look: 30,
+                    health.look: 30,
+                }
+            ),
+            Rounds(  # and these may take minutes, after midnight or after a change of prices
+                {
+                    days.close: 10,
+                    changes.catch_up: 15,
+                    rating.work: 15,  # the gateway does it at once; this is the net
+                    parameters.sweep: 20,
+                    mirror_sweep.work: 60,
+                    reviews.ask_for_low_meters: 60,
+                    disputing.follow: 300,
+                    keyring.refresh: 600,
+                    evidence.forget_unverified: 3600,
+                }
+            ),
+        )
