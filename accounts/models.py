@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.masks import masked
 
 PHONE = RegexValidator(r"^1[3-9]\d{9}$", _("Enter a mainland mobile number of 11 digits."))
+SERVICE_PHONE = RegexValidator(r"^[0-9-]{3,20}$", _("Enter a phone number of digits and hyphens."))
 CODE = RegexValidator(r"^[a-z0-9-]{1,32}$", _("Use lower-case letters, digits and hyphens, at most 32."))
 
 
@@ -84,6 +85,7 @@ class Identity(models.Model):
     subject = models.CharField(_("openid"), max_length=128)
     union_id = models.CharField(_("union id"), max_length=128, blank=True, default="")
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    left_at = models.DateTimeField(_("left the app"), null=True, blank=True)  # no message reaches them there
 
     class Meta:
         verbose_name = _("identity")
@@ -127,6 +129,14 @@ class Property(models.Model):
 
     code = models.CharField(_("code"), max_length=32, unique=True, validators=[CODE])
     name = models.CharField(_("name"), max_length=64)
+    phone = models.CharField(
+        _("phone"),
+        max_length=20,
+        blank=True,
+        default="",
+        validators=[SERVICE_PHONE],
+        help_text=_("Where tenants reach somebody at any hour; it stands in messages."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
+
 from django.utils.translation import gettext_lazy as _
+
+from accounts.deeds import Text
 
 # What floors raise (a kind that is not here is shown as it is).
 KINDS = {
@@ -41,13 +46,92 @@ KINDS = {
     "review_failed": _("Supply of a home cannot be decided"),
 }
 
-# What tenants are told.
-MESSAGES = {
-    "recharge_received": _("Recharge received"),
-    "refund_done": _("Refund done"),
-    "dispute_decided": _("Dispute decided"),
-    "low_balance": _("Balance is low"),
-    "balance_used_up": _("Balance is used up"),
-    "balance_is_well": _("Balance is no longer low"),
-    "cut_notice": _("Notice of a power cut"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of message: who is told, how hard we try, and what its texts may name.
+
+    `is_urgent`: quiet hours and limits of a person do not hold it up. `is_serious`: an SMS, which costs, where nothing
+    cheaper reaches them; `falls_back_after`: also where no receipt came by then. `is_compulsory`: cannot be switched
+    off. `good_for`: what could not be sent by then lapses. `names` are what {…} in a text may say (letters.py).
+    """
+
+    label: Text
+    names: tuple[str, ...]
+    good_for: timedelta
+    is_for_staff: bool = False
+    to_holder_alone: bool = False
+    is_urgent: bool = False
+    is_serious: bool = False
+    is_compulsory: bool = False
+    falls_back_after: timedelta | None = None
+
+
+_DAY, _HOUR, _TEN_MINUTES = timedelta(days=1), timedelta(hours=1), timedelta(minutes=10)
+PLACE = ("property", "room", "phone")  # every text may say where, and whom to call
+
+# What tenants and staff are told.
+TOLD: dict[str, Kind] = {
+    "recharge_received": Kind(label=_("Recharge received"), names=("amount",), good_for=3 * _DAY),
+    "refund_done": Kind(label=_("Refund done"), names=("amount",), good_for=7 * _DAY, is_compulsory=True),
+    "dispute_decided": Kind(
+        label=_("Dispute decided"), names=("decision", "note", "read_at"), good_for=7 * _DAY, is_compulsory=True
+    ),
+    "low_balance": Kind(label=_("Balance is low"), names=("balance", "level"), good_for=2 * _DAY, is_serious=True),
+    "balance_used_up": Kind(
+        label=_("Balance is used up"), names=("balance",), good_for=2 * _DAY, is_serious=True, is_compulsory=True
+    ),
+    "balance_is_well": Kind(label=_("Balance is no longer low"), names=("balance",), good_for=_DAY),
+    "cut_notice": Kind(
+        label=_("Notice of a power cut"),
+        names=("balance", "hours", "not_before"),
+        good_for=3 * _DAY,
+        is_urgent=True,
+        is_serious=True,
+        is_compulsory=True,
+        falls_back_after=_TEN_MINUTES,
+    ),
+    "power_off": Kind(
+        label=_("Power is off"),
+        names=("why", "how"),
+        good_for=_DAY,
+        is_urgent=True,
+        is_serious=True,
+        is_compulsory=True,
+        falls_back_after=_TEN_MINUTES,
+    ),
+    "power_back": Kind(label=_("Power is back"), names=("at",), good_for=6 * _HOUR, is_urgent=True),
+    "meter_alarm": Kind(
+        label=_("Alarm at your meter"),
+        names=("alarm", "at"),
+        good_for=_DAY,
+        is_urgent=True,
+        is_compulsory=True,
+    ),
+    "price_change": Kind(
+        label=_("Prices change"), names=("starts_on", "tariff", "prices"), good_for=30 * _DAY, is_compulsory=True
+    ),
+    "monthly_bill": Kind(
+        label=_("Monthly bill"), names=("month", "energy", "amount"), good_for=10 * _DAY, to_holder_alone=True
+    ),
+    "trial": Kind(label=_("Test message"), names=("at",), good_for=_HOUR, is_urgent=True, is_compulsory=True),
+    # ---- staff ----
+    "meters_silent": Kind(label=_("Meters are silent"), names=("count", "meters"), good_for=_DAY, is_for_staff=True),
+    "differences_found": Kind(
+        label=_("Differences found"), names=("count", "what"), good_for=3 * _DAY, is_for_staff=True
+    ),
+    "commands_given_up": Kind(
+        label=_("Meters do not answer"), names=("count", "meters"), good_for=_DAY, is_for_staff=True
+    ),
+    "outage": Kind(
+        label=_("Outage"),
+        names=("what",),
+        good_for=6 * _HOUR,
+        is_for_staff=True,
+        is_urgent=True,
+        is_serious=True,
+        is_compulsory=True,
+    ),
+    "daily_summary": Kind(label=_("Daily summary"), names=("day", "summary"), good_for=_DAY, is_for_staff=True),
 }
+MESSAGES = {code: kind.label for code, kind in TOLD.items()}

@@ -1,4 +1,4 @@
-"""Messages waiting to be carried, and the work list: what needs a person."""
+"""The work list: what needs a person."""
 
 from __future__ import annotations
 
@@ -10,43 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from notifications.kinds import KINDS, MESSAGES
-
-
-class Message(models.Model):
-    """Something we tell the people of a tenancy. Left as a row in the transaction that made it true."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting", _("waiting")
-        WITHDRAWN = "withdrawn", pgettext_lazy("state", "withdrawn")
-
-    key = models.CharField(_("key"), max_length=96)
-    kind = models.CharField(_("kind"), max_length=32)
-    property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
-    tenancy = models.ForeignKey(
-        "accounts.Tenancy", models.PROTECT, db_index=False, related_name="+", verbose_name=_("tenancy")
-    )  # messages_of_a_tenancy begins with it
-    context = models.JSONField(_("context"), default=dict)
-    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
-    left_at = models.DateTimeField(pgettext_lazy("message", "left"))
-    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("message")
-        verbose_name_plural = _("messages")
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["key"], name="a_message_is_left_once"),
-        ]
-        indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["left_at"], condition=Q(state="waiting"), name="messages_waiting"),
-            models.Index(fields=["tenancy", "left_at"], name="messages_of_a_tenancy"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind_in_words()} · {self.tenancy}"
-
-    def kind_in_words(self) -> str:
-        return str(MESSAGES.get(self.kind, self.kind))
+from notifications.kinds import KINDS
 
 
 class WorkItem(models.Model):
