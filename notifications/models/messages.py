@@ -78,7 +78,8 @@ class Delivery(models.Model):
     """One message on its way to one person by one channel: claimed before it is sent, kept as proof afterwards.
 
     `reference` is ours and unique: the vendor is asked by it what became of a call that nobody answered. `next_at` is
-    when it is due (waiting), or when the vendor is asked next (unknown). `turn` counts what staff sent again.
+    when it is due (waiting), or when the vendor is asked next (unknown); `follow_at` when the next channel is to be
+    tried, should it not have arrived by then. `turn` counts what staff sent again.
     """
 
     class State(models.TextChoices):
@@ -117,6 +118,7 @@ class Delivery(models.Model):
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0)
     next_at = models.DateTimeField(_("next"), null=True, blank=True)
+    follow_at = models.DateTimeField(_("another way from"), null=True, blank=True)
     made_at = models.DateTimeField(_("made"))
     claimed_at = models.DateTimeField(pgettext_lazy("delivery", "claimed"), null=True, blank=True)
     handed_at = models.DateTimeField(pgettext_lazy("delivery", "handed over"), null=True, blank=True)
@@ -155,9 +157,12 @@ class Delivery(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
-                fields=["next_at"], condition=Q(state__in=["waiting", "unknown"]), name="deliveries_that_are_due"
+                fields=["channel", "next_at"],
+                condition=Q(state__in=["waiting", "unknown"]),
+                name="deliveries_that_are_due",
             ),
             models.Index(fields=["claimed_at"], condition=Q(state="claimed"), name="deliveries_being_sent"),
+            models.Index(fields=["follow_at"], condition=Q(follow_at__isnull=False), name="deliveries_to_follow"),
             models.Index(fields=["channel", "vendor_id"], condition=~Q(vendor_id=""), name="deliveries_by_vendor_id"),
             models.Index(fields=["channel", "address", "handed_at"], name="deliveries_to_an_address"),
             models.Index(fields=["user", "made_at"], name="deliveries_to_a_person"),
@@ -166,3 +171,24 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} · {self.get_state_display()}"
+
+
+class EarlyReceipt(models.Model):
+    """A vendor's receipt that came before we had noted the number it names: kept for a day, used when we have."""
+
+    channel = models.CharField(max_length=16, choices=Channel.choices)
+    vendor_id = models.CharField(max_length=64)
+    fate = models.CharField(max_length=12)
+    code = models.CharField(max_length=64, blank=True, default="")
+    parts = models.PositiveSmallIntegerField(default=0)
+    at = models.DateTimeField(null=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["channel", "vendor_id", "fate"], name="an_early_receipt_is_kept_once"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["received_at"], name="early_receipts_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.vendor_id} {self.fate}"
