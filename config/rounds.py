@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from types import FrameType
+from typing import Protocol
 
 from django.db import close_old_connections, connection
 from django.utils import timezone
@@ -93,7 +94,15 @@ def _drive(lane: Rounds) -> None:
         connection.close()
 
 
-def end_on_signals(*lanes: Rounds) -> None:
+class Ends(Protocol):
+    """What goes on until it is told to end."""
+
+    has_ended: bool
+
+
+def end_on_signals(*lanes: Ends) -> None:
+    """SIGTERM and SIGINT tell each of them."""
+
     def end(_number: int, _frame: FrameType | None) -> None:
         for lane in lanes:
             lane.has_ended = True

@@ -1,4 +1,4 @@
-"""LISTEN: woken by the database when something was committed that a meter must hear of."""
+"""LISTEN: woken by the database when something was committed that has to go out: a command, a message."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import threading
 import time
 
 import psycopg
-
-from meters.commands import CHANNEL
+from psycopg import sql
 
 logger = logging.getLogger(__name__)
 
@@ -17,13 +16,15 @@ TRY_AGAIN_S = 1.0
 
 
 class Bell:
-    """A direct connection of its own: never one of a pool, nor through a transaction-mode pooler.
+    """A direct connection of its own, on one channel of NOTIFY: never one of a pool, nor through a transaction-mode
+    pooler.
 
     Used by one thread, but anybody may `pull()`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, channel: str) -> None:
         self._url = url
+        self._listen = sql.SQL("listen {}").format(sql.Identifier(channel))
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._pulled = threading.Event()
 
@@ -33,7 +34,7 @@ class Bell:
             return True
         try:
             self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5)
-            self._connection.execute(f"listen {CHANNEL}")
+            self._connection.execute(self._listen)
         except psycopg.OperationalError as error:
             logger.warning("cannot listen to the database: %s", type(error).__name__)
             self.close()
