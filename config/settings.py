@@ -84,7 +84,32 @@ WECHAT_MINI_SECRET_REF = env.key_reference("WECHAT_MINI_SECRET_REF")
 ALIPAY_APP_ID = env.text("ALIPAY_APP_ID")
 ALIPAY_PRIVATE_KEY_REF = env.key_reference("ALIPAY_PRIVATE_KEY_REF")
 ALIPAY_PUBLIC_KEY_REF = env.key_reference("ALIPAY_PUBLIC_KEY_REF")
-for _name in ("WECHAT_MINI_APP_ID", "ALIPAY_APP_ID"):
+# The official account of the same people (by union id), and what its and the mini-program's events are signed with.
+WECHAT_OFFICIAL_APP_ID = env.text("WECHAT_OFFICIAL_APP_ID")
+WECHAT_OFFICIAL_SECRET_REF = env.key_reference("WECHAT_OFFICIAL_SECRET_REF")
+WECHAT_OFFICIAL_TOKEN_REF = env.key_reference("WECHAT_OFFICIAL_TOKEN_REF")
+WECHAT_OFFICIAL_AES_KEY_REF = env.key_reference("WECHAT_OFFICIAL_AES_KEY_REF")
+WECHAT_MINI_TOKEN_REF = env.key_reference("WECHAT_MINI_TOKEN_REF")
+WECHAT_MINI_AES_KEY_REF = env.key_reference("WECHAT_MINI_AES_KEY_REF")
+
+# ---- SMS ----
+ALIYUN_SMS_URL = env.url("ALIYUN_SMS_URL", "https://dysmsapi.aliyuncs.com", schemes=("http", "https"))
+ALIYUN_SMS_KEY_ID = env.text("ALIYUN_SMS_KEY_ID")
+ALIYUN_SMS_SECRET_REF = env.key_reference("ALIYUN_SMS_SECRET_REF")
+ALIYUN_SMS_SIGN_NAME = env.text("ALIYUN_SMS_SIGN_NAME")
+TENCENT_SMS_URL = env.url("TENCENT_SMS_URL", "https://sms.tencentcloudapi.com", schemes=("http", "https"))
+TENCENT_SMS_REGION = env.text("TENCENT_SMS_REGION", "ap-guangzhou")
+TENCENT_SMS_SECRET_ID = env.text("TENCENT_SMS_SECRET_ID")
+TENCENT_SMS_SECRET_KEY_REF = env.key_reference("TENCENT_SMS_SECRET_KEY_REF")
+TENCENT_SMS_APP_ID = env.text("TENCENT_SMS_APP_ID")
+TENCENT_SMS_SIGN_NAME = env.text("TENCENT_SMS_SIGN_NAME")
+SMS_PART_MILLI_FEN = env.integer("SMS_PART_MILLI_FEN", 4500, at_least=0, at_most=100_000)  # 0.045 yuan
+# Part of the address that SMS vendors report to: they sign nothing, so it is a secret.
+RECEIPTS_SECRET_REF = env.key_reference("RECEIPTS_SECRET_REF")
+for _name in ("ALIYUN_SMS_URL", "TENCENT_SMS_URL"):
+    if PRODUCTION and is_loopback(globals()[_name]):
+        env.refuse(_name, "names a sandbox, which production refuses")
+for _name in ("WECHAT_MINI_APP_ID", "WECHAT_OFFICIAL_APP_ID", "ALIPAY_APP_ID"):
     if PRODUCTION and is_sandbox_id(globals()[_name]):
         env.refuse(_name, "is a sandbox's, which production refuses")
 

@@ -1,4 +1,4 @@
-"""The carrier: messages that floors have left become deliveries, and deliveries are sent. Claimed, committed, then sent.
+"""The carrier: messages that floors have left become deliveries, which are claimed, committed, and then sent.
 
 Its threads:
 
@@ -42,7 +42,7 @@ PAUSE_S = 5.0  # for a vendor that answered nothing of a whole batch
 
 
 class Carrier:
-    """`go_on()` until `has_ended`. Raises RuntimeError when one of its threads dies: half a carrier would look alive."""
+    """`go_on()` until `has_ended`. Raises RuntimeError when a thread of it dies: half a carrier would look alive."""
 
     def __init__(self, *, channels: Mapping[str, Carries], listen_url: str) -> None:
         self.has_ended = False

@@ -55,7 +55,7 @@ def _members(messages: list[Message]) -> dict[int, dict[int, bool]]:
 def _staff(messages: list[Message]) -> dict[int, dict[int, bool]]:
     """By message without a tenancy: the staff of its property."""
     theirs = [message for message in messages if message.tenancy_id is None]
-    of_property = defaultdict(dict)
+    of_property: dict[int, dict[int, bool]] = defaultdict(dict)
     roles = StaffRole.objects.filter(property__in={message.property_id for message in theirs}, user__is_active=True)
     for role in roles.order_by("pk"):
         of_property[role.property_id][role.user_id] = True

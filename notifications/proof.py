@@ -63,4 +63,6 @@ def _proof(delivery: Delivery, level: Level) -> Proof | None:
         return None
     at = {"handed": delivery.handed_at, "delivered": delivery.delivered_at, "read": delivery.read_at}[level]
     at = at or delivery.delivered_at or delivery.read_at
-    return at and Proof(delivery.channel, delivery.state, at, delivery.vendor_id, delivery.user_id)
+    if at is None:
+        return None
+    return Proof(delivery.channel, delivery.state, at, delivery.vendor_id, delivery.user_id)

@@ -81,4 +81,4 @@ def not_before(person: Person, *, about: Kind, now: datetime) -> datetime:
 
 def again_after(tries: int) -> timedelta:
     """How long to wait after so many tries that the vendor put off: half a minute, doubled, an hour at most."""
-    return min(timedelta(seconds=30) * 2 ** min(tries - 1, 10), timedelta(hours=1))
+    return timedelta(seconds=min(30 << min(tries - 1, 10), 3600))

@@ -1,0 +1,45 @@
+"""Ways to reach people. `set_up()` gives those whose settings are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from django.conf import settings
+
+from accounts.keys import UnreadableKeyError, read_key
+from notifications.channels.base import Carries
+from notifications.channels.console import Console
+from notifications.channels.sms_aliyun import AliyunSms
+from notifications.models import Channel
+
+log = logging.getLogger(__name__)
+
+
+def set_up() -> dict[str, Carries]:
+    """By the channel's name. One whose key cannot be read is left out and said once in the log: the others go on."""
+    found: dict[str, Carries] = {}
+    for name, (is_wanted, make) in _CHANNELS.items():
+        try:
+            if is_wanted():
+                found[name] = make()
+        except UnreadableKeyError as error:
+            log.warning("%s is not used: %s", name, error)
+    return found
+
+
+def _aliyun_sms() -> Carries:
+    return AliyunSms(
+        url=settings.ALIYUN_SMS_URL,
+        key_id=settings.ALIYUN_SMS_KEY_ID,
+        secret=read_key(settings.ALIYUN_SMS_SECRET_REF),
+        sign_name=settings.ALIYUN_SMS_SIGN_NAME,
+        timeout_s=settings.VENDOR_TIMEOUT_S,
+    )
+
+
+_CHANNELS: Final[dict[str, tuple[Callable[[], bool], Callable[[], Carries]]]] = {
+    Channel.SMS_ALIYUN: (lambda: bool(settings.ALIYUN_SMS_KEY_ID), _aliyun_sms),
+    Channel.CONSOLE: (lambda: not settings.PRODUCTION, Console),
+}

@@ -1,0 +1,37 @@
+"""What the channels share: answers read, and failures of a call named as an outcome."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from accounts.vendors import Answer as Told
+from accounts.vendors import ProviderBadAnswer, ProviderError, ProviderRefused, excerpt
+from notifications.channels.base import Answer, Outcome
+
+TOO_MANY: Final = 429
+NOT_EVEN_CONNECTED: Final = {"ConnectTimeout", "SSLError"}  # nothing was sent
+
+
+def as_object(answer: Told) -> dict[str, Any]:
+    """The JSON object of an answer, whatever its status says. Raises ProviderBadAnswer for anything else."""
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ProviderBadAnswer(f"HTTP {answer.status}", excerpt(answer.body), status=answer.status)
+    return found
+
+
+def failed(error: ProviderError) -> Answer:
+    """A call without a usable answer: put off where nothing can have been sent, else unknown."""
+    if isinstance(error, ProviderRefused):
+        return Answer(outcome=Outcome.REFUSED, code=error.code, detail=error.message[:200])
+    surely_not = error.code in NOT_EVEN_CONNECTED or error.status == TOO_MANY
+    return Answer(outcome=Outcome.LATER if surely_not else Outcome.UNKNOWN, code=error.code)
+
+
+def without_person(text: str, address: str) -> str:
+    """A vendor's message, for the log and the staff: without the number or openid that it may repeat."""
+    return text.replace(address, "…")[:200] if address else text[:200]
