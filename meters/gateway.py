@@ -41,7 +41,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from meters import commands, partitions, silence
-from meters.bell import Bell
+from accounts.bell import Bell
 from meters.commands import Outgoing
 from meters.committer import BATCH_AT_MOST, Arrival, Committer
 from meters.intake import Frame, Taken
@@ -122,7 +122,7 @@ class Gateway:
         self._stopped = threading.Event()
         self._failure: BaseException | None = None
         self._client = self._new_client(ca_file)
-        self._bell = Bell(listen_url)
+        self._bell = Bell(listen_url, commands.CHANNEL)
         self._rater = Rater(rate=self._hooks.rate, stopped=self._stopped, net_s=net_s)
         self._committer = Committer(acknowledge=self._acknowledge, after=self._after_intake, stopped=self._stopped)
         self._sender = Sender(

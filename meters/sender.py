@@ -12,7 +12,7 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from meters import commands, desired, topups
-from meters.bell import Bell
+from accounts.bell import Bell
 from meters.commands import Outgoing
 
 logger = logging.getLogger(__name__)

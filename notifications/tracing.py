@@ -23,8 +23,6 @@ from notifications.routing import SHANGHAI, SMS
 
 State = Delivery.State
 SEND_WITHIN_S: Final = 15  # of the claim; what is not sent by then is given back
-# Vendors list a message some seconds after they took it; one that they do not know by now they never took.
-KNOWN_AFTER: Final = timedelta(minutes=2)
 ASK_EVERY: Final = timedelta(seconds=15)
 ASK_FOR: Final = timedelta(minutes=30)
 DROPS_DOUBLES_FOR: Final = timedelta(minutes=9)
@@ -68,10 +66,14 @@ def _ask(delivery: Delivery, vendor: Traceable | None, now: datetime) -> None:
     told = vendor and _look_up(vendor, delivery, claimed_at)
     if told:
         receipts.note(channel=delivery.channel, receipts=told, now=now)
-    elif told is not None and vendor and now > claimed_at + KNOWN_AFTER:
+    elif told is not None and vendor and _was_never_taken(vendor, claimed_at, now):
         _move(delivery, State.WAITING, next_at=now, code="never_taken")
     elif now > claimed_at + ASK_FOR:
         _lose(delivery, now)
+
+
+def _was_never_taken(vendor: Traceable, claimed_at: datetime, now: datetime) -> bool:
+    return vendor.absence_proves_after is not None and now > claimed_at + vendor.absence_proves_after
 
 
 def _look_up(vendor: Traceable, delivery: Delivery, claimed_at: datetime) -> Sequence[Receipt] | None:

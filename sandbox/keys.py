@@ -36,6 +36,7 @@ def make_world(folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
         world = {"sandbox": True, "wechat": _wechat(folder), "alipay": _alipay(folder), "foreign": _foreign(folder)}
+        world["sms"] = _sms(folder)
         draft = folder / "world.json.new"
         draft.write_text(json.dumps(world, indent=1))
         draft.replace(folder / "world.json")
@@ -120,6 +121,18 @@ def _alipay_app(folder: Path, name: str) -> dict[str, Any]:
         "app_public_key_file": str(certificates.public_path(app)),
         "alipay_public_key_file": str(certificates.public_path(vendor)),
         "alipay_private_key_file": str(vendor),
+    }
+
+
+def _sms(folder: Path) -> dict[str, Any]:
+    return {
+        "aliyun": {"key_id": "SANDBOXKEYID", "secret_file": _secret(folder, "aliyun_sms.secret", "sandbox", 30)},
+        "tencent": {
+            "secret_id": "SANDBOXSECRETID",
+            "secret_key_file": _secret(folder, "tencent_sms.secret", "sandbox", 32),
+            "app_id": "1400000001",
+        },
+        "sign_name": "meterpay",
     }
 
 

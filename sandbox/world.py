@@ -67,6 +67,7 @@ class World:
     app_secrets: dict[str, str]
     alipay: dict[str, AlipayApp]
     foreign: SigningKey
+    sms: dict[str, dict[str, str]]  # what SMS vendors know of their customers, secrets included
 
     def merchant_of(self, mchid: str) -> WeChatMerchant | None:
         """The merchant that signs its requests as `mchid`."""
@@ -91,6 +92,7 @@ def load_world(folder: Path) -> World:
         app_secrets={appid: Path(app["secret_file"]).read_text() for appid, app in wechat["apps"].items()},
         alipay={name: _app(name, app) for name, app in info["alipay"].items()},
         foreign=_signing(info["foreign"]["serial"], info["foreign"]["key_file"], info["foreign"]),
+        sms={name: _account(info["sms"][name]) for name in ("aliyun", "tencent")},
     )
 
 
@@ -126,6 +128,13 @@ def _app(name: str, info: dict[str, Any]) -> AlipayApp:
         app_cert_sn=info.get("app_cert_sn", ""),
         root_cert_sn=info.get("root_cert_sn", ""),
     )
+
+
+def _account(info: dict[str, str]) -> dict[str, str]:
+    """With each secret beside the name of its file."""
+    return info | {
+        name.removesuffix("_file"): Path(path).read_text() for name, path in info.items() if name.endswith("_file")
+    }
 
 
 def _signing(serial: str, key_file: str, facts: dict[str, Any]) -> SigningKey:

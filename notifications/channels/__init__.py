@@ -12,6 +12,7 @@ from accounts.keys import UnreadableKeyError, read_key
 from notifications.channels.base import Carries
 from notifications.channels.console import Console
 from notifications.channels.sms_aliyun import AliyunSms
+from notifications.channels.sms_tencent import TencentSms
 from notifications.models import Channel
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,20 @@ def _aliyun_sms() -> Carries:
     )
 
 
+def _tencent_sms() -> Carries:
+    return TencentSms(
+        url=settings.TENCENT_SMS_URL,
+        region=settings.TENCENT_SMS_REGION,
+        secret_id=settings.TENCENT_SMS_SECRET_ID,
+        secret_key=read_key(settings.TENCENT_SMS_SECRET_KEY_REF),
+        app_id=settings.TENCENT_SMS_APP_ID,
+        sign_name=settings.TENCENT_SMS_SIGN_NAME,
+        timeout_s=settings.VENDOR_TIMEOUT_S,
+    )
+
+
 _CHANNELS: Final[dict[str, tuple[Callable[[], bool], Callable[[], Carries]]]] = {
     Channel.SMS_ALIYUN: (lambda: bool(settings.ALIYUN_SMS_KEY_ID), _aliyun_sms),
+    Channel.SMS_TENCENT: (lambda: bool(settings.TENCENT_SMS_SECRET_ID), _tencent_sms),
     Channel.CONSOLE: (lambda: not settings.PRODUCTION, Console),
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -100,7 +100,12 @@ class Carries(Protocol):
 
 
 class Traceable(Carries, Protocol):
-    """A channel that can be asked what became of a letter."""
+    """A channel that can be asked what became of a letter.
+
+    What it does not know `absence_proves_after` it was never taken; None where its silence proves nothing.
+    """
+
+    absence_proves_after: timedelta | None
 
     def look_up(self, *, reference: str, address: str, sent_on: date) -> Sequence[Receipt] | None:
         """What the vendor knows of it: empty when it knows of none by now, None when it could not be asked."""

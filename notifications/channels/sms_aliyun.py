@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -50,6 +50,9 @@ FATES: Final = {1: Fate.HANDED, 2: Fate.UNDELIVERED, 3: Fate.DELIVERED}
 
 class AliyunSms:
     """Safe to share between threads."""
+
+    # It lists an SMS some seconds after it took it, also while no carrier has reported on it.
+    absence_proves_after: timedelta | None = timedelta(minutes=2)
 
     def __init__(self, *, url: str, key_id: str, secret: str, sign_name: str, timeout_s: float) -> None:
         self._url, self._key_id, self._sign_name, self._timeout_s = url, key_id, sign_name, timeout_s
