@@ -40,8 +40,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from meters import commands, partitions, silence
 from accounts.bell import Bell
+from meters import commands, partitions, silence
 from meters.commands import Outgoing
 from meters.committer import BATCH_AT_MOST, Arrival, Committer
 from meters.intake import Frame, Taken

@@ -11,8 +11,8 @@ import django.db
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
-from meters import commands, desired, topups
 from accounts.bell import Bell
+from meters import commands, desired, topups
 from meters.commands import Outgoing
 
 logger = logging.getLogger(__name__)

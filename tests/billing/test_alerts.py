@@ -13,6 +13,7 @@ from notifications.models import Message
 from tests import makers
 from tests.billing.spent import NOON, a_home, accrue
 from tests.billing.test_review import look, recharge
+from tests.notifications.carried import carry
 from tests.racing import race
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +73,7 @@ def test_a_recharge_ends_what_is_no_longer_true_and_takes_back_what_nobody_has_c
 def test_who_was_told_is_told_that_it_is_over():
     purse = a_home(fen=400, warn_fens=[500])
     look(purse)
-    Message.objects.filter(kind="low_balance").update(state="carried")  # by a channel
+    carry(kind="low_balance")
 
     recharge(purse, 5000)
     review.work(now=NOON)

@@ -45,7 +45,9 @@ def test_a_gateway_whose_ear_was_cut_off_listens_again(quiet_village: Town):
     home = village.home()
     village.phone_when_heard(home)
     village.until(lambda: home.agrees("open"), "all is settled before")
-    ears = "select pid from pg_stat_activity where datname = current_database() and query = 'listen meterpay_commands'"
+    ears = (
+        "select pid from pg_stat_activity where datname = current_database() and query = 'listen \"meterpay_commands\"'"
+    )
     with connection.cursor() as cursor:
         cursor.execute(ears)
         before = {pid for (pid,) in cursor.fetchall()}
