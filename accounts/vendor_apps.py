@@ -10,7 +10,7 @@ from django.core.cache import cache
 from accounts import pem
 from accounts.alipay import AlipayGateway, AlipayKeys
 from accounts.keys import UnreadableKeyError, read_key
-from accounts.wechat import MiniProgram
+from accounts.wechat import MiniProgram, OfficialAccount
 
 
 class NotSetUpError(Exception):
@@ -22,6 +22,17 @@ def wechat_app() -> MiniProgram:
     return MiniProgram(
         _setting("WECHAT_MINI_APP_ID"),
         _key("WECHAT_MINI_SECRET_REF"),
+        tokens=cache,
+        base_url=settings.WECHAT_API_URL,
+        timeout_s=settings.VENDOR_TIMEOUT_S,
+    )
+
+
+def official_account() -> OfficialAccount:
+    """The official account of the same people."""
+    return OfficialAccount(
+        _setting("WECHAT_OFFICIAL_APP_ID"),
+        _key("WECHAT_OFFICIAL_SECRET_REF"),
         tokens=cache,
         base_url=settings.WECHAT_API_URL,
         timeout_s=settings.VENDOR_TIMEOUT_S,

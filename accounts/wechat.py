@@ -1,4 +1,5 @@
-"""WeChat's mini-program API for an app of ours: who logs in, their phone number, shipping information, one token.
+"""WeChat's API for our apps there, the mini-program and the official account: who logs in, phone numbers, shipping
+information, messages, one token each.
 
 Plain `requests` and not wechatpy: its code2session first fetches an access token that it does not need, its token calls
 have no timeout and a hard-coded address, it keeps a token a process (each kills the others' - there is no stable_token)
@@ -10,6 +11,7 @@ getPhoneNumber.html, mp-access-token/getStableAccessToken.html, dev/server/API/o
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +32,7 @@ AT_ONCE = 1  # delivery_mode
 BY_TRANSACTION = 2  # order_number_type
 LONGEST_ITEM = 120
 KEEP_BACK_S = 300  # WeChat renews the stable token five minutes before its end, and both are good meanwhile
+REMEMBERED_S = 5.0
 FORCE_EVERY_S = 4500  # WeChat allows 20 forced renewals a day
 
 
@@ -62,8 +65,8 @@ class Phone(NamedTuple):
     number: str
 
 
-class MiniProgram:
-    """Calls for one mini-program. Safe to share between threads; no network until something is asked.
+class App:
+    """Calls for one app. Safe to share between threads; no network until something is asked.
 
     Errors: ProviderRefused with the errcode, ProviderUnsure (also for a token that WeChat keeps refusing),
     ProviderBadAnswer.
@@ -77,54 +80,14 @@ class MiniProgram:
         self._tokens = tokens
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
-
-    def code_to_session(self, code: str) -> Session:
-        """Who gave this code (`wx.login`); good once, for five minutes (else ProviderRefused 40029). No token."""
-        query = {"appid": self.app_id, "secret": self._secret, "js_code": code, "grant_type": "authorization_code"}
-        answer = _accepted(self._exchange("GET", f"/sns/jscode2session?{urlencode(query)}"))
-        openid = answer.get("openid")
-        if not isinstance(openid, str) or not openid:
-            raise ProviderBadAnswer("malformed", "nobody logged in")
-        return Session(openid, str(answer.get("unionid") or ""), str(answer.get("session_key") or ""))
-
-    def phone_number(self, code: str) -> Phone:
-        """The number behind a phone-number button's code; good once, for five minutes."""
-        answer = self.post("/wxa/business/getuserphonenumber", {"code": code})
-        info = answer.get("phone_info")
-        number = info.get("purePhoneNumber") if isinstance(info, dict) else None
-        if not isinstance(info, dict) or not isinstance(number, str) or not number:
-            raise ProviderBadAnswer("malformed", "no phone number")
-        return Phone(str(info.get("countryCode") or ""), number)
-
-    def upload_shipping_info(self, *, transaction_id: str, openid: str, item: str, uploaded_at: datetime) -> None:
-        """Says that what was paid has been delivered, or WeChat keeps the money (发货信息管理).
-
-        To be called again until it returns; an order that is shipped, settled or closed already is done. Too early
-        (10060001: WeChat does not know the order yet) is ProviderUnsure.
-        """
-        content = {
-            "order_key": {"order_number_type": BY_TRANSACTION, "transaction_id": transaction_id},
-            "logistics_type": VIRTUAL_GOODS,
-            "delivery_mode": AT_ONCE,
-            "shipping_list": [{"item_desc": item[:LONGEST_ITEM]}],  # exactly one, for virtual goods too
-            "upload_time": uploaded_at.isoformat(timespec="milliseconds"),
-            "payer": {"openid": openid},
-        }
-        try:
-            self.post("/wxa/sec/order/upload_shipping_info", content)
-        except ProviderRefused as refused:
-            if int(refused.code) not in SHIPPED:
-                raise
-
-    def is_trade_managed(self) -> bool:
-        """Whether WeChat wants shipping information from this mini-program at all."""
-        return bool(self.post("/wxa/sec/order/is_trade_managed", {"appid": self.app_id}).get("is_trade_managed"))
+        self._remembered = ("", 0.0)  # the token, and until when it is not looked for again
 
     def post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """A call that needs the token. A refused token is renewed once; the call is made twice at most."""
         token = self.token()
         answer = self._with_token(path, content, token)
         if answer.get("errcode") in TOKEN_REFUSED:
+            self._remembered = ("", 0.0)
             answer = self._with_token(path, content, self._renewed(token))
         if answer.get("errcode") in TOKEN_REFUSED:
             self._tokens.set(self._key, "", KEEP_BACK_S)
@@ -132,8 +95,15 @@ class MiniProgram:
         return _accepted(answer)
 
     def token(self) -> str:
-        """The stable token that all processes share: asked of WeChat when the store has none."""
-        return str(self._tokens.get(self._key) or "") or self._fetch(is_forced=False)
+        """The stable token that all processes share: asked of WeChat when the store has none.
+
+        Kept in mind for some seconds: the store is a table, and a burst of messages would read it for each.
+        """
+        token, until = self._remembered
+        if time.monotonic() > until:
+            token = str(self._tokens.get(self._key) or "") or self._fetch(is_forced=False)
+            self._remembered = (token, time.monotonic() + REMEMBERED_S)
+        return token
 
     @property
     def _key(self) -> str:
@@ -185,6 +155,94 @@ class MiniProgram:
         if answer.status != 200 or not isinstance(found, dict):
             raise ProviderBadAnswer(f"HTTP {answer.status}", vendors.excerpt(answer.body), status=answer.status)
         return found
+
+
+class MiniProgram(App):
+    """The mini-program that tenants log in with."""
+
+    def code_to_session(self, code: str) -> Session:
+        """Who gave this code (`wx.login`); good once, for five minutes (else ProviderRefused 40029). No token."""
+        query = {"appid": self.app_id, "secret": self._secret, "js_code": code, "grant_type": "authorization_code"}
+        answer = _accepted(self._exchange("GET", f"/sns/jscode2session?{urlencode(query)}"))
+        openid = answer.get("openid")
+        if not isinstance(openid, str) or not openid:
+            raise ProviderBadAnswer("malformed", "nobody logged in")
+        return Session(openid, str(answer.get("unionid") or ""), str(answer.get("session_key") or ""))
+
+    def phone_number(self, code: str) -> Phone:
+        """The number behind a phone-number button's code; good once, for five minutes."""
+        answer = self.post("/wxa/business/getuserphonenumber", {"code": code})
+        info = answer.get("phone_info")
+        number = info.get("purePhoneNumber") if isinstance(info, dict) else None
+        if not isinstance(info, dict) or not isinstance(number, str) or not number:
+            raise ProviderBadAnswer("malformed", "no phone number")
+        return Phone(str(info.get("countryCode") or ""), number)
+
+    def upload_shipping_info(self, *, transaction_id: str, openid: str, item: str, uploaded_at: datetime) -> None:
+        """Says that what was paid has been delivered, or WeChat keeps the money (发货信息管理).
+
+        To be called again until it returns; an order that is shipped, settled or closed already is done. Too early
+        (10060001: WeChat does not know the order yet) is ProviderUnsure.
+        """
+        content = {
+            "order_key": {"order_number_type": BY_TRANSACTION, "transaction_id": transaction_id},
+            "logistics_type": VIRTUAL_GOODS,
+            "delivery_mode": AT_ONCE,
+            "shipping_list": [{"item_desc": item[:LONGEST_ITEM]}],  # exactly one, for virtual goods too
+            "upload_time": uploaded_at.isoformat(timespec="milliseconds"),
+            "payer": {"openid": openid},
+        }
+        try:
+            self.post("/wxa/sec/order/upload_shipping_info", content)
+        except ProviderRefused as refused:
+            if int(refused.code) not in SHIPPED:
+                raise
+
+    def is_trade_managed(self) -> bool:
+        """Whether WeChat wants shipping information from this mini-program at all."""
+        return bool(self.post("/wxa/sec/order/is_trade_managed", {"appid": self.app_id}).get("is_trade_managed"))
+
+    def send_subscribe_message(
+        self, *, openid: str, template_id: str, fields: Mapping[str, str], page: str, language: str
+    ) -> str:
+        """A message that the person allowed once (订阅消息); WeChat's number of it, which its events name.
+
+        Refused 43101 where no permit is left.
+        """
+        content = {
+            "touser": openid,
+            "template_id": template_id,
+            "data": {name: {"value": value} for name, value in fields.items()},
+            "miniprogram_state": "formal",
+            "lang": language,
+        }
+        answer = self.post("/cgi-bin/message/subscribe/send", content | ({"page": page} if page else {}))
+        return str(answer.get("msgid") or "")
+
+
+class OfficialAccount(App):
+    """The official account (公众号) that the same people follow."""
+
+    def send_template(
+        self, *, openid: str, template_id: str, fields: Mapping[str, str], url: str, client_msg_id: str
+    ) -> str:
+        """A template message; WeChat's number of it. A second one of the same `client_msg_id` within ten minutes is
+        not sent. Refused 43004 where the person does not follow.
+        """
+        content = {
+            "touser": openid,
+            "template_id": template_id,
+            "data": {name: {"value": value} for name, value in fields.items()},
+            "client_msg_id": client_msg_id,
+        }
+        answer = self.post("/cgi-bin/message/template/send", content | ({"url": url} if url else {}))
+        return str(answer.get("msgid") or "")
+
+    def union_id_of(self, openid: str) -> str:
+        """What tells the same person in all apps of ours; blank where they do not follow, or there is none."""
+        query = {"access_token": self.token(), "openid": openid, "lang": "zh_CN"}
+        answer = _accepted(self._exchange("GET", f"/cgi-bin/user/info?{urlencode(query)}"))
+        return str(answer.get("unionid") or "")
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("confirm", "restore", "ingest", "ingest_mqtt", "bills", "usage_api")
+NAMES = ("confirm", "restore", "ingest", "ingest_mqtt", "bills", "usage_api", "messages")
 
 
 def main() -> int:

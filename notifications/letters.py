@@ -116,6 +116,8 @@ def _fields(kind: str, channel: str, template: Template | None, names: Mapping[s
 
 def default_fields(kind: str, channel: str, template: Template | None) -> dict[str, str]:
     """Parameters where staff have laid none down: an SMS template has our names, in the order of the text."""
+    if channel == Channel.ALIPAY_TEMPLATE:  # its parameters are numbered keywords
+        return {f"keyword{n}": value for n, value in enumerate(WECHAT_FIELDS.get(kind, {}).values(), 1)}
     if channel not in SMS:
         return dict(WECHAT_FIELDS.get(kind, {}))
     text = (template.text if template else "") or TEXTS[template.language if template else CHINESE].get(kind, "")

@@ -50,11 +50,13 @@ def of(*, keys: Iterable[str], level: Level) -> dict[str, Proof]:
 
 def hopeless(*, keys: Iterable[str]) -> set[str]:
     """Messages that nobody will be told any more, and nobody was: no person, no channel, refused by all, too late."""
-    messages = Message.objects.filter(key__in=list(keys)).exclude(state=Message.State.WAITING)
+    keys = list(keys)
+    messages = Message.objects.filter(key__in=keys).exclude(state=Message.State.WAITING)
     hoped = Delivery.objects.filter(message__in=messages).exclude(channel__in=(Channel.INBOX, Channel.CONSOLE))
     open_ones = set(hoped.filter(state__in=(*OPEN, *REACHED["handed"])).values_list("message__key", flat=True))
     followed = set(hoped.filter(follow_at__isnull=False).values_list("message__key", flat=True))
-    return set(messages.values_list("key", flat=True)) - open_ones - followed
+    read = set(of(keys=keys, level="read"))
+    return set(messages.values_list("key", flat=True)) - open_ones - followed - read
 
 
 def _proof(delivery: Delivery, level: Level) -> Proof | None:

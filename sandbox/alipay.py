@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 from sandbox.alipay_cashier import WAP, Cashier, told
 from sandbox.alipay_control import AlipayControl
 from sandbox.alipay_gateway import Call, GatewayError, checked_call, params_of, signed, unsigned
+from sandbox.alipay_messages import Messages
 from sandbox.alipay_notify import BLANKS, LADDER_S, notify_params, signed_form, signed_notify
 from sandbox.alipay_trades import BusinessError, Trade, beijing, check_order, expiry_of, yuan_of
 from sandbox.callbacks import Courier, Delivery, Dressed
@@ -45,6 +46,7 @@ class Alipay(Box):
         self.open_ids: dict[str, list[str]] = {}  # by app id
         self.cashier = Cashier(self)
         self.control = AlipayControl(self)
+        self.messages = Messages(lambda app_id: self.open_ids.get(app_id, []))
         courier = Courier(
             ladder_s=LADDER_S,
             speed=speed,
@@ -59,18 +61,27 @@ class Alipay(Box):
         yield from self.control.routes()
         yield Rule("/gateway.do", methods=["GET", "POST"], endpoint=self._gateway)
         yield from self.cashier.routes()
+        yield from self.messages.routes()
 
     def snapshot(self) -> dict[str, Any]:
         trades = [asdict(t) for t in self.trades.values()]
-        return {"trades": trades, "codes": self.codes, "open_ids": self.open_ids, "visits": self.cashier.visits}
+        return {
+            "trades": trades,
+            "codes": self.codes,
+            "open_ids": self.open_ids,
+            "visits": self.cashier.visits,
+            "messages": self.messages.snapshot(),
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         trades = [Trade(**t) for t in saved["trades"]]
         self.trades = {self.key_of(t.app, t.out_trade_no): t for t in trades}
         self.codes, self.open_ids, self.cashier.visits = saved["codes"], saved["open_ids"], saved["visits"]
+        self.messages.restore(saved.get("messages", {}))
 
     def forget(self) -> None:
         self.trades, self.codes, self.open_ids, self.cashier.visits = {}, {}, {}, {}
+        self.messages.restore({})
 
     def answer(self, request: Request, handler: Handler, args: dict[str, Any]) -> Response:
         return handler(request, **args)
@@ -144,6 +155,7 @@ class Alipay(Box):
             "alipay.trade.create": self._create,
             "alipay.trade.query": self._query,
             "alipay.trade.close": self._close,
+            "alipay.open.app.mini.templatemessage.send": self.messages.send,
         }
         if call.method not in methods:
             raise GatewayError("isv.invalid-method", "不存在的方法名")

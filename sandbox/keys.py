@@ -19,6 +19,7 @@ from sandbox import certificates
 MINI_APPID = "wxsandbox000000001"
 OTHER_APPID = "wxsandbox000000002"
 PARTNER_APPID = "wxsandbox000000009"
+OFFICIAL_APPID = "wxsandbox000000005"  # the official account (公众号)
 MCHIDS = {"direct": "1900000109", "other": "1900000209", "partner": "1900000309"}
 SUB_MCHID = "1900000409"
 ALIPAY_APP_IDS = {"key": "9021000000000001", "certificate": "9021000000000002", "other": "9021000000000003"}
@@ -59,12 +60,20 @@ def _wechat(folder: Path) -> dict[str, Any]:
         "sub_mchid": SUB_MCHID,
         "sub_appid": MINI_APPID,
     }
-    appids = (MINI_APPID, OTHER_APPID, PARTNER_APPID)
+    appids = (MINI_APPID, OTHER_APPID, PARTNER_APPID, OFFICIAL_APPID)
     return {
         "direct": direct,
         "other": other,
         "partner": partner,
         "platform": [_platform_certificate(folder, "current"), _platform_certificate(folder, "next")],
+        "official": {"appid": OFFICIAL_APPID},
+        "events": {
+            appid: {
+                "token_file": _secret(folder, f"{appid}.events", "sandbox", 24),
+                "aes_key_file": _secret(folder, f"{appid}.aes", "sandbox", 43),
+            }
+            for appid in (MINI_APPID, OFFICIAL_APPID)
+        },
         "apps": {appid: {"secret_file": _secret(folder, f"{appid}.secret", "sandbox", 32)} for appid in appids},
     }
 

@@ -30,6 +30,7 @@ from sandbox.wechat_callbacks import (
     signing_key,
 )
 from sandbox.wechat_control import WeChatControl
+from sandbox.wechat_messages import Messages
 from sandbox.wechat_pay import (
     RefusedError,
     asking_merchant,
@@ -51,6 +52,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "callback_key": ("public_key", "platform_certificate", "next_platform_certificate", "alternating"),
     "pay_before_answer": (False, True),
     "certificates": ("current_and_next", "none"),
+    "messages": ("deliver", "block", "silent"),  # what becomes of messages, as events say
 }
 APP_PATHS = ("/sns/", "/cgi-bin/", "/wxa/")
 TRANSACTIONS = "/v3/pay/transactions"
@@ -63,6 +65,7 @@ class WeChat(Box):
     def __init__(self, world: World, *, speed: float = 1.0) -> None:
         self.trades: dict[tuple[str, str], Trade] = {}
         self.apps = MiniPrograms(world)
+        self.messages = Messages(world, self.apps)
         self.control = WeChatControl(self)
         courier = Courier(
             ladder_s=LADDER_S,
@@ -73,9 +76,12 @@ class WeChat(Box):
             changed=self.changed,
         )
         super().__init__(world, faults=Faults(CHOICES), courier=courier)
+        self.messages.courier = courier
+        self.messages.outcome = lambda: str(self.faults["messages"])
 
     def routes(self) -> Iterable[Rule]:
         yield from self.control.routes()
+        yield from self.messages.routes()
         yield Rule("/sns/jscode2session", methods=["GET"], endpoint=self.apps.code2session)
         yield Rule("/cgi-bin/stable_token", methods=["POST"], endpoint=self.apps.stable_token)
         yield Rule("/cgi-bin/token", methods=["GET"], endpoint=self.apps.ordinary_token)
@@ -90,16 +96,20 @@ class WeChat(Box):
             yield Rule(f"{base}/out-trade-no/<out_trade_no>/close", methods=["POST"], endpoint=self._close)
 
     def snapshot(self) -> dict[str, Any]:
-        return {"trades": [asdict(t) for t in self.trades.values()], "apps": self.apps.snapshot()}
+        return {"trades": [asdict(t) for t in self.trades.values()], "apps": self.apps.snapshot()} | {
+            "messages": self.messages.snapshot()
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         trades = [Trade(**t) for t in saved["trades"]]
         self.trades = {(t.merchant, t.out_trade_no): t for t in trades}
         self.apps.restore(saved["apps"])
+        self.messages.restore(saved.get("messages", {}))
 
     def forget(self) -> None:
         self.trades.clear()
         self.apps.restore(MiniPrograms(self.world).snapshot())
+        self.messages.restore({})
 
     def notify(self, trade: Trade, *, times: int = 1, delay_s: float = 0.0) -> list[str]:
         """Puts a paid trade's callback on its way, `times` times with one id; returns the deliveries' ids."""
@@ -280,7 +290,9 @@ class WeChat(Box):
         return ("public_key", "platform_certificate")[secrets.randbelow(2)] if chosen == "alternating" else chosen
 
     def _dress(self, delivery: Delivery) -> Dressed:
-        """Signs one try of a callback with the clock and a nonce of that moment."""
+        """Signs one try of a callback with the clock and a nonce of that moment; events were signed before."""
+        if "xml" in delivery.payload:
+            return {"Content-Type": "text/xml"}, delivery.payload["xml"].encode()
         body = json.dumps(delivery.payload["event"], ensure_ascii=False).encode()
         merchant, chosen = delivery.payload["merchant"], delivery.payload["key"]
         headers = signed_headers(signing_key(self.world, chosen, merchant=merchant), body, at=time.time())

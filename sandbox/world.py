@@ -67,6 +67,7 @@ class World:
     app_secrets: dict[str, str]
     alipay: dict[str, AlipayApp]
     foreign: SigningKey
+    event_keys: dict[str, dict[str, str]]  # by app id: with what WeChat signs and seals events
     sms: dict[str, dict[str, str]]  # what SMS vendors know of their customers, secrets included
 
     def merchant_of(self, mchid: str) -> WeChatMerchant | None:
@@ -92,6 +93,7 @@ def load_world(folder: Path) -> World:
         app_secrets={appid: Path(app["secret_file"]).read_text() for appid, app in wechat["apps"].items()},
         alipay={name: _app(name, app) for name, app in info["alipay"].items()},
         foreign=_signing(info["foreign"]["serial"], info["foreign"]["key_file"], info["foreign"]),
+        event_keys={appid: _account(keys) for appid, keys in wechat["events"].items()},
         sms={name: _account(info["sms"][name]) for name in ("aliyun", "tencent")},
     )
 

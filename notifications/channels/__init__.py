@@ -8,11 +8,16 @@ from typing import Final
 
 from django.conf import settings
 
+from accounts import vendor_apps
 from accounts.keys import UnreadableKeyError, read_key
+from accounts.vendor_apps import NotSetUpError
+from notifications.channels.alipay_template import AlipayMessages
 from notifications.channels.base import Carries
 from notifications.channels.console import Console
 from notifications.channels.sms_aliyun import AliyunSms
 from notifications.channels.sms_tencent import TencentSms
+from notifications.channels.wechat_subscribe import SubscribeMessages
+from notifications.channels.wechat_template import TemplateMessages
 from notifications.models import Channel
 
 log = logging.getLogger(__name__)
@@ -25,7 +30,7 @@ def set_up() -> dict[str, Carries]:
         try:
             if is_wanted():
                 found[name] = make()
-        except UnreadableKeyError as error:
+        except (UnreadableKeyError, NotSetUpError) as error:
             log.warning("%s is not used: %s", name, error)
     return found
 
@@ -53,6 +58,15 @@ def _tencent_sms() -> Carries:
 
 
 _CHANNELS: Final[dict[str, tuple[Callable[[], bool], Callable[[], Carries]]]] = {
+    Channel.WECHAT_SUBSCRIBE: (
+        lambda: bool(settings.WECHAT_MINI_APP_ID),
+        lambda: SubscribeMessages(vendor_apps.wechat_app()),
+    ),
+    Channel.WECHAT_TEMPLATE: (
+        lambda: bool(settings.WECHAT_OFFICIAL_APP_ID),
+        lambda: TemplateMessages(vendor_apps.official_account()),
+    ),
+    Channel.ALIPAY_TEMPLATE: (lambda: bool(settings.ALIPAY_APP_ID), lambda: AlipayMessages(vendor_apps.alipay_app())),
     Channel.SMS_ALIYUN: (lambda: bool(settings.ALIYUN_SMS_KEY_ID), _aliyun_sms),
     Channel.SMS_TENCENT: (lambda: bool(settings.TENCENT_SMS_SECRET_ID), _tencent_sms),
     Channel.CONSOLE: (lambda: not settings.PRODUCTION, Console),

@@ -32,6 +32,13 @@ def failed(error: ProviderError) -> Answer:
     return Answer(outcome=Outcome.LATER if surely_not else Outcome.UNKNOWN, code=error.code)
 
 
+def wechat_failed(error: ProviderError) -> Answer:
+    """The same for WeChat, which says with an errcode that it did not take a message: busy, a quota, a token."""
+    if error.code == "token" or error.code.lstrip("-").isdigit():
+        return Answer(outcome=Outcome.LATER, code=error.code)
+    return failed(error)
+
+
 def without_person(text: str, address: str) -> str:
     """A vendor's message, for the log and the staff: without the number or openid that it may repeat."""
     return text.replace(address, "…")[:200] if address else text[:200]
