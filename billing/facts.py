@@ -13,7 +13,7 @@ from typing import Final, Literal
 from django.db.models import Max, Q
 
 from accounts.models import Tenancy
-from billing import disputes, emergency, holidays, outages, recent_use
+from billing import disputes, emergency, holidays, outages, recent_use, wishes
 from billing.models import (
     Backlog,
     CutHold,
@@ -58,6 +58,7 @@ class Home:
     draws: tuple[Draw, ...]
     meters: tuple[Hanging, ...]
     notice: Notice | None
+    own_fen: int | None = None  # what the home itself wants to be warned below
 
     @property
     def counted_here(self) -> tuple[Hanging, ...]:
@@ -104,7 +105,8 @@ def held(*, purse_id: int, now: datetime) -> Home:
     if tenancy is not None and not tenancy.is_open(now):
         tenancy = None
     notice = Notice.objects.filter(purse=purse).exclude(state=Notice.State.VOID).first()
-    return Home(purse=purse, tenancy=tenancy, draws=draws, meters=_meters(tenancy), notice=notice)
+    own_fen = wishes.own_level_fen(purse_id=purse_id)  # not joined to the purse: that would be how it stood before
+    return Home(purse=purse, tenancy=tenancy, draws=draws, meters=_meters(tenancy), notice=notice, own_fen=own_fen)
 
 
 def _meters(tenancy: Tenancy | None) -> tuple[Hanging, ...]:

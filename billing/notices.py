@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from billing import reviews, rules
 from billing.models import Notice, Purse
-from notifications import outbox
+from billing.policy import Rule, earliest_cut
+from notifications import languages, outbox
 
 KIND: Final = "cut_notice"  # of a message
 State = Notice.State
@@ -31,7 +32,7 @@ class NoticeRefused(Exception):
     """The notice cannot be proven as asked; nothing was changed. The text is for the person who asked."""
 
 
-def leave(*, purse: Purse, available_fen: int, notice_for: timedelta, now: datetime) -> Notice:
+def leave(*, purse: Purse, available_fen: int, is_used_up: bool, rule: Rule, now: datetime) -> Notice:
     """Tells the tenant that a cut is near, in the caller's transaction, unless they are being told already."""
     if purse.tenancy_id is None:
         raise ValueError("nobody to tell")
@@ -40,7 +41,12 @@ def leave(*, purse: Purse, available_fen: int, notice_for: timedelta, now: datet
     standing = Notice.objects.exclude(state=State.VOID)
     notice, is_new = standing.get_or_create(purse=purse, defaults=about)
     if is_new:
-        context = {"available_fen": available_fen, "hours": int(notice_for / timedelta(hours=1))}
+        context = {
+            "available_fen": available_fen,
+            "hours": int(rule.notice_for / timedelta(hours=1)),
+            "not_before": earliest_cut(rule, now=now).isoformat(),
+            "why": languages.in_each(lambda: _("The balance is used up.") if is_used_up else _("The balance is low.")),
+        }
         outbox.leave(
             key=key,
             kind=KIND,

@@ -7,6 +7,7 @@ hold at once. Amounts are fen, exact ones nano-fen; instants are aware; days and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Final, Literal
 from billing.tariff.civil import CIVIL, DAY_MINUTES, civil_date, instant
 from billing.tariff.units import NANO_FEN_PER_FEN
 
+OWN: Final = "own:"  # how the level begins that a home has set itself
 NEVER_ABOVE: Final = -(2**62)  # no balance falls below it: nothing is left to be looked at
 
 
@@ -54,6 +56,7 @@ class Rule:
 
     `protected_hours` are pairs of minutes of the civil day, the second not in it; one that ends at or before its start
     runs across midnight. `protected_weekdays`: Monday is 0. Percents are of the last recharge.
+    `own_fen` is what the home itself wants to be warned below.
     """
 
     has_legal_basis: bool = False
@@ -61,6 +64,7 @@ class Rule:
     warn_fens: tuple[int, ...] = ()
     warn_percents: tuple[int, ...] = (20, 10)
     warn_days: int | None = None
+    own_fen: int | None = None
     overdraft_fen: int = 0
     restore_above_fen: int = 0
     notice_for: timedelta = timedelta(hours=24)
@@ -103,8 +107,8 @@ class Facts:
 class Decision:
     """What follows. `wants` is the relay's; `why_not` says why a home that is used up keeps its power.
 
-    `alerts` are the levels that the balance has reached: `fen:500`, `percent:20`, `days:3`, `used_up`. The home is
-    looked at again below `look_below_fen`, and at `look_at`. `needs_notice`: the tenant must be told that
+    `alerts` are the levels that the balance has reached: `fen:500`, `percent:20`, `days:3`, `own:5000`, `used_up`. The
+    home is looked at again below `look_below_fen`, and at `look_at`. `needs_notice`: the tenant must be told that
     a cut is near, if they were not yet.
     """
 
@@ -125,7 +129,7 @@ def decide(facts: Facts, *, rule: Rule, now: datetime) -> Decision:
         verdict=Verdict.PAID if facts.available_nano > 0 else Verdict.CREDIT,
         wants="closed",
         alerts=alerts,
-        needs_notice=bool(alerts),
+        needs_notice=is_near(alerts),
         look_below_fen=_look_below_fen(facts, levels),
     )
     off = replace(on, verdict=Verdict.SPENT, wants="open")
@@ -158,6 +162,31 @@ def warn_days_nano(facts: Facts, rule: Rule) -> int | None:
     return rule.warn_days * facts.used_a_day_nano
 
 
+def days_left(facts: Facts) -> int | None:
+    """For how many whole days the balance lasts at the usual use; None where that is not known."""
+    return max(facts.available_nano, 0) // facts.used_a_day_nano if facts.used_a_day_nano > 0 else None
+
+
+def is_near(alerts: Iterable[str]) -> bool:
+    """Whether a cut is near by what the property warns of; a level of the home's own says nothing of that."""
+    return any(not name.startswith(OWN) for name in alerts)
+
+
+def earliest_cut(rule: Rule, *, now: datetime) -> datetime:
+    """When a home could be cut at the earliest whose notice is proven now: after its period, at an hour of a day at
+    which the property cuts. Public holidays are not looked at.
+    """
+    at = now + rule.notice_for
+    for _ in range(2 * 7):  # protected hours and weekdays come again each week
+        local = at.astimezone(CIVIL)
+        is_protected_day = local.weekday() in rule.protected_weekdays
+        ends_at = instant(civil_date(at), minute=DAY_MINUTES) if is_protected_day else _protected_until(local, rule)
+        if ends_at is None:
+            break
+        at = ends_at
+    return at
+
+
 def _comes_back(facts: Facts, rule: Rule) -> bool:
     """A home that was cut comes back for money above the limit that the property set, or for emergency credit."""
     return facts.emergency_fen > 0 or facts.available_nano > rule.restore_above_fen * NANO_FEN_PER_FEN
@@ -172,6 +201,8 @@ def _levels(facts: Facts, rule: Rule) -> dict[str, int]:
     days_nano = warn_days_nano(facts, rule)
     if days_nano is not None:
         levels[f"days:{rule.warn_days}"] = days_nano
+    if rule.own_fen is not None:
+        levels[f"{OWN}{rule.own_fen}"] = rule.own_fen * NANO_FEN_PER_FEN
     levels["used_up"] = facts.available_nano - usable_nano(facts, rule)
     return levels
 

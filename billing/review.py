@@ -18,7 +18,18 @@ from django.utils.translation import gettext as _
 from billing import alerts, debts, emergency, facts, notices, rules
 from billing.facts import Home
 from billing.models import Notice, Purse, Review, SupplyDecision
-from billing.policy import NEVER_ABOVE, Decision, Facts, Rule, Verdict, Why, decide, usable_nano
+from billing.policy import (
+    NEVER_ABOVE,
+    Decision,
+    Facts,
+    Rule,
+    Verdict,
+    Why,
+    days_left,
+    decide,
+    is_near,
+    usable_nano,
+)
 from billing.tariff.civil import DAY_MINUTES, civil_date, instant
 from billing.tariff.units import NANO_FEN_PER_FEN
 from meters import desired
@@ -113,12 +124,13 @@ def _at_rest(home: Home, now: datetime) -> Decision:
 
 def _decided(home: Home, room_id: int, trace: str, now: datetime) -> Decision:
     laid_down = rules.laid_down(room_id=room_id, property_id=home.purse.property_id)
-    rule = laid_down.rule()
+    rule = replace(laid_down.rule(), own_fen=home.own_fen)
     if home.left_nano() > 0:
         emergency.repaid(purse_id=home.purse.pk, now=now)
     known = facts.facts(home, rule=rule, now=now)
     decision = _of_its_kind(home, decide(known, rule=rule, now=now))
-    alerts.follow(purse=home.purse, levels=decision.alerts, available_fen=home.available_fen(), now=now)
+    left_fen, left_days = home.available_fen(), days_left(known)
+    alerts.follow(purse=home.purse, levels=decision.alerts, available_fen=left_fen, days_left=left_days, now=now)
     home = replace(home, notice=_follow_notice(home, decision, known, rule, now))
     unreachable_fen = laid_down.value("unreachable_debt_fen")
     debts.follow(home, decision, rule=rule, unreachable_fen=unreachable_fen, trace=trace, now=now)
@@ -149,12 +161,12 @@ def _follow_notice(home: Home, decision: Decision, known: Facts, rule: Rule, now
     """A recharge that lifts the balance voids it; where the next cut is near all the same, a new one is left."""
     notice = home.notice
     is_paid = notice is not None and notice.recharge < home.purse.recharges and usable_nano(known, rule) > 0
-    if notice is not None and (is_paid or not decision.alerts):
+    if notice is not None and (is_paid or not is_near(decision.alerts)):
         notices.void(notice_id=notice.pk, now=now)
         notice = None
     if notice is None and decision.needs_notice and rule.has_legal_basis and not rule.is_protected:
-        available_fen = home.available_fen()
-        notice = notices.leave(purse=home.purse, available_fen=available_fen, notice_for=rule.notice_for, now=now)
+        left_fen, is_used_up = home.available_fen(), usable_nano(known, rule) <= 0
+        notice = notices.leave(purse=home.purse, available_fen=left_fen, is_used_up=is_used_up, rule=rule, now=now)
     return notice
 
 

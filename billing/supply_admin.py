@@ -108,7 +108,8 @@ class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
     fixed = ("property",)
     related = ("property", "recorded_by")
     fields = (
-        *("property", "legal_basis", "notice", *LIMITS, "fresh_for_s", "unreachable_debt_fen", "restore_limit_s"),
+        *("property", "legal_basis", "notice", "proof_level", *LIMITS, "fresh_for_s", "unreachable_debt_fen"),
+        *("restore_limit_s", "price_notice_days", "silent_hours"),
         *("recorded_at", "recorded_by", lacking_in_property),
     )
     readonly_fields = ("recorded_at", "recorded_by", lacking_in_property)

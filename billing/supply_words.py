@@ -46,7 +46,7 @@ def verdict(code: str) -> str:
 
 
 def level(code: str) -> str:
-    """A level that is warned of ("fen:500", "percent:20", "days:3", "used_up") for people."""
+    """A level that is warned of ("fen:500", "percent:20", "days:3", "own:5000", "used_up") for people."""
     name, _colon, figure = code.partition(":")
     if name == "fen" and figure.lstrip("-").isdecimal():
         return _("below %(amount)s") % {"amount": money.shown(int(figure))}
@@ -54,6 +54,8 @@ def level(code: str) -> str:
         return _("below %(percent)s %% of the last recharge") % {"percent": figure}
     if name == "days":
         return _("lasts for less than %(days)s days") % {"days": figure}
+    if name == "own" and figure.isdecimal():
+        return _("below %(amount)s, as the home has asked") % {"amount": money.shown(int(figure))}
     return _("used up") if code == "used_up" else code
 
 

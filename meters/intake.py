@@ -18,7 +18,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Property
-from meters import answers, commands, held, parameters, reports, staging, strays
+from meters import alarms, answers, commands, held, parameters, reports, staging, strays
 from meters.held import Address, Held
 from meters.models import Command, MeterEvent
 from meters.reports import News, Told
@@ -54,6 +54,7 @@ class Taken:
     read_meter_ids: frozenset[int] = frozenset()  # with new readings
     agreed: tuple[tuple[int, str], ...] = ()  # (meter id, kind) of levels that came to agree now
     landed: tuple[int, ...] = ()  # top-ups that are in their meter now
+    switched: frozenset[int] = frozenset()  # meters whose relay is another than they reported before
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _store(heard: Sequence[Heard], meters: dict[Address, Held], *, now: datetime
         read_meter_ids=stored.meter_ids,
         agreed=tuple((meter, kind) for meter, kind, agrees in levels if agrees),
         landed=tuple(moved.landed),
+        switched=frozenset(one.meter.pk for one in news.values() if one.is_switched()),
     )
 
 
@@ -177,6 +179,7 @@ def _store_events(heard: Sequence[Heard], meters: dict[Address, Held], *, now: d
     ]
     if rows:
         MeterEvent.objects.bulk_create(rows, ignore_conflicts=True)  # a_meter_says_a_thing_once
+        alarms.tell(rows, now=now)
     return len(rows)
 
 

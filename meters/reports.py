@@ -18,7 +18,7 @@ from django.db import connection
 
 from meters import parameters
 from meters.held import Held
-from meters.models import Command, Level
+from meters.models import Command, Level, Relay
 from meters.wire.base import Answer, Event, Report, Status, Telemetry
 from meters.wire.base import Uplink as Message
 
@@ -64,6 +64,11 @@ class News:
         meter = self.meter
         is_same = self.had == (meter.relay, meter.relay_order, meter.shown_fen)
         return is_same and not (self.is_back or self.due or self.says_parameters)
+
+    def is_switched(self) -> bool:
+        """Whether its relay is another than it was; of one that never told, only where it is not closed."""
+        before, _order, _shown = self.had
+        return self.meter.relay != before and (before != "" or self.meter.relay != Relay.CLOSED)
 
 
 def hear(news: News, message: Message, *, received_at: datetime, retained: bool, command: Command | None) -> list[Told]:

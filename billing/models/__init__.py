@@ -4,7 +4,7 @@ from billing.models.decisions import Alert, Emergency, Interruption, Notice, Out
 from billing.models.mirror import MeterMoney, MirroredDay
 from billing.models.operations import Dispute, Operation
 from billing.models.purses import JournalEntry, LedgerAccount, Purse, Transfer
-from billing.models.supply import CutHold, RoomPolicy, StaffHold, SupplyPolicy, WeatherHold
+from billing.models.supply import CutHold, ProofLevel, RoomPolicy, StaffHold, SupplyPolicy, WeatherHold
 from billing.models.tariffs import (
     Household,
     MarkUp,
@@ -15,11 +15,13 @@ from billing.models.tariffs import (
     TariffAssignment,
     TariffVersion,
 )
+from billing.models.told import Blackout, OwnLevel, PriceChange
 from billing.models.usage import Backlog, Doubt, Draw, Review, UsageDay, UsageMonth, UsageRevision
 
 __all__ = [
     "Alert",
     "Backlog",
+    "Blackout",
     "CutHold",
     "Dispute",
     "Doubt",
@@ -35,7 +37,10 @@ __all__ = [
     "Notice",
     "Operation",
     "Outage",
+    "OwnLevel",
+    "PriceChange",
     "PriceSlot",
+    "ProofLevel",
     "Purse",
     "Review",
     "RoomPolicy",

@@ -117,6 +117,7 @@ class Notice(models.Model):
     proof = models.CharField(_("proof"), max_length=255, blank=True, default="")
     runs_until = models.DateTimeField(_("period ends"), null=True, blank=True)
     void_at = models.DateTimeField(_("void since"), null=True, blank=True)
+    stranded_at = models.DateTimeField(_("known to reach nobody since"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("notice of a cut")

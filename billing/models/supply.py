@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from billing.models.purses import Purse
 
@@ -21,6 +22,14 @@ def twenty_and_ten() -> list[int]:
 
 PERCENT = [MinValueValidator(1), MaxValueValidator(100)]
 WEEKDAY = [MinValueValidator(0), MaxValueValidator(6)]
+
+
+class ProofLevel(models.TextChoices):
+    """What a channel has to say of a notice before it counts as proven; staff may serve it all the same."""
+
+    HANDED = "handed", pgettext_lazy("delivery", "handed to the vendor")
+    DELIVERED = "delivered", pgettext_lazy("delivery", "delivered")
+    READ = "read", pgettext_lazy("delivery", "read")
 
 
 class SupplyPolicy(models.Model):
@@ -66,6 +75,13 @@ class SupplyPolicy(models.Model):
         _("debt at which staff look for who cannot be reached, fen"), default=5000
     )
     restore_limit_s = models.PositiveIntegerField(_("power is back within, s"), default=60)
+    proof_level = models.CharField(
+        _("a notice is proven when it is"), max_length=9, choices=ProofLevel.choices, default=ProofLevel.DELIVERED
+    )
+    price_notice_days = models.PositiveSmallIntegerField(_("other prices are announced, days before"), default=7)
+    silent_hours = models.PositiveSmallIntegerField(
+        _("staff look for meters that were not heard for, hours"), default=6, validators=[MinValueValidator(1)]
+    )
 
     class Meta:
         verbose_name = _("supply policy")

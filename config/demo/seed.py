@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Building, Member, Property, Room, StaffRole, Tenancy, User
-from billing import assignments, changes, notices, prepaid, supply, tariffs
+from billing import assignments, changes, notices, prepaid, rules, supply, tariffs
 from billing.models import SupplyPolicy, SupplyPrice, Tariff, TariffVersion
 from billing.tariff.civil import civil_date
 from meters import parameters
@@ -256,7 +256,8 @@ def warn(*, tenancy: Tenancy, now: datetime) -> None:
     told_at = now - TOLD
     with transaction.atomic():
         purse = supply.locked(prepaid.purse_of(tenancy).pk)
-        notice = notices.leave(purse=purse, available_fen=0, notice_for=timedelta(hours=24), now=told_at)
+        rule = rules.rule_for(room_id=tenancy.room_id, property_id=tenancy.property_id)
+        notice = notices.leave(purse=purse, available_fen=0, is_used_up=True, rule=rule, now=told_at)
         notices.proven(notice_id=notice.pk, by=admin, channel="", proof="书面送达, 租客签收", at=told_at, now=now)
 
 

@@ -42,7 +42,19 @@ def test_the_first_warning_leaves_a_notice_and_the_next_none():
     notice = Notice.objects.get()
     assert (notice.state, notice.left_at, notice.recharge) == ("left", NOON, 0)
     message = Message.objects.get(kind="cut_notice")
-    assert (message.key, message.context) == (notice.message_key, {"available_fen": 400, "hours": 24})
+    assert (message.key, message.context["available_fen"], message.context["hours"]) == (notice.message_key, 400, 24)
+    assert datetime.fromisoformat(message.context["not_before"]) == NOON + timedelta(hours=24)
+    assert message.context["why"]["en"] == "The balance is low."
+
+
+def test_the_notice_says_that_nothing_is_left_and_the_earliest_hour_at_which_the_property_cuts():
+    purse = a_home(protected_hours=[["10:00", "15:00"]])
+    Notice.objects.filter(purse=purse).delete()
+    look(purse)
+
+    context = Message.objects.get(kind="cut_notice").context
+    assert context["why"]["en"] == "The balance is used up."
+    assert datetime.fromisoformat(context["not_before"]) == NOON + timedelta(hours=27)
 
 
 def test_who_may_not_be_cut_is_not_told_that_they_will_be():

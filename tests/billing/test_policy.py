@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.policy import NEVER_ABOVE, Facts, Rule, Verdict, Why, decide
+from billing.policy import NEVER_ABOVE, Facts, Rule, Verdict, Why, days_left, decide, earliest_cut
 from billing.tariff.civil import instant
 
 FEN = 1_000_000_000
@@ -158,6 +158,46 @@ def test_it_warns_at_each_level_that_is_reached_and_waits_for_the_next() -> None
     ]
     assert [decision.look_below_fen for decision in seen.values()] == [2001, 1501, 1001, 901, 1, NEVER_ABOVE]
     assert [decision.needs_notice for decision in seen.values()] == [False, True, True, True, True, True]
+
+
+def test_a_level_of_the_homes_own_warns_and_announces_no_cut() -> None:
+    rule = replace(RULE, warn_fens=(500,), warn_percents=(), own_fen=3000)
+
+    above, below, near = (
+        decide(replace(SPENT, available_nano=fen * FEN), rule=rule, now=NOON) for fen in (3001, 3000, 500)
+    )
+
+    assert (above.alerts, above.look_below_fen) == (frozenset(), 3001)
+    assert (below.alerts, below.needs_notice, below.look_below_fen) == ({"own:3000"}, False, 501)
+    assert (near.alerts, near.needs_notice) == ({"own:3000", "fen:500"}, True)
+
+
+def test_it_says_for_how_many_whole_days_the_balance_lasts() -> None:
+    facts = replace(SPENT, used_a_day_nano=300 * FEN)
+
+    assert [days_left(replace(facts, available_nano=fen * FEN)) for fen in (-1, 0, 299, 300, 899)] == [0, 0, 0, 1, 2]
+    assert days_left(SPENT) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "hours"),
+    [
+        ({}, 24),
+        ({"notice_for": timedelta(0)}, 0),
+        ({"protected_hours": ((11 * 60, 13 * 60),)}, 25),
+        ({"protected_hours": ((11 * 60, 13 * 60), (13 * 60, 14 * 60))}, 26),
+        ({"protected_weekdays": frozenset({(NOON.weekday() + 1) % 7})}, 36),
+        ({"protected_weekdays": frozenset({(NOON.weekday() + 1) % 7}), "protected_hours": ((22 * 60, 8 * 60),)}, 44),
+    ],
+)
+def test_the_earliest_cut_is_after_the_notice_and_at_no_protected_time(rule: dict[str, Any], hours: int) -> None:
+    assert earliest_cut(replace(RULE, **rule), now=NOON) == NOON + timedelta(hours=hours)
+
+
+def test_where_every_day_is_protected_the_earliest_cut_is_far_away() -> None:
+    rule = replace(RULE, protected_weekdays=frozenset(range(7)))
+
+    assert earliest_cut(rule, now=NOON) > NOON + timedelta(days=13)
 
 
 def test_without_a_recharge_or_any_use_it_warns_of_amounts_alone() -> None:

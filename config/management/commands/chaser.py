@@ -13,7 +13,19 @@ class Command(BaseCommand):
     help = "Runs the chaser: unpaid attempts, events left lying, shipping notices, certificates, holds that ended."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        from billing import changes, holds, interruptions, outages, parameters, prepaid, rating, review, reviews, supply
+        from billing import (
+            blackouts,
+            changes,
+            holds,
+            interruptions,
+            outages,
+            parameters,
+            prepaid,
+            rating,
+            review,
+            reviews,
+            supply,
+        )
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import days, disputing
         from payments import chase, evidence, health, inbox, keyring, shipping
@@ -25,6 +37,7 @@ class Command(BaseCommand):
                     inbox.sweep: 2,
                     shipping.upload_due: 2,
                     interruptions.sweep: 2,
+                    blackouts.sweep: 2,
                     review.work: 2,  # what recharges and staff ask for, and what the hour brings
                     prepaid.settle: 10,  # the gateway does it at once; this is the net
                     holds.expire_holds: 10,
@@ -41,6 +54,7 @@ class Command(BaseCommand):
                     parameters.sweep: 20,
                     mirror_sweep.work: 60,
                     reviews.ask_for_low_meters: 60,
+                    blackouts.sweep_own: 60,  # the gateway does it at once; this is the net
                     disputing.follow: 300,
                     keyring.refresh: 600,
                     evidence.forget_unverified: 3600,

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        from billing import interruptions, outages, prepaid, rating
+        from billing import blackouts, interruptions, outages, prepaid, rating
         from meters.gateway import Gateway, GatewayDiedError, Hooks, leave_the_heap_alone
 
         def follow_what_happened(taken: Taken) -> None:
@@ -37,6 +37,8 @@ class Command(BaseCommand):
                 prepaid.settle(now=timezone.now())
             if moved := [meter_id for meter_id, kind in taken.agreed if kind == "relay"]:
                 interruptions.follow(meter_ids=moved, now=timezone.now())
+            if taken.switched:
+                blackouts.follow(meter_ids=taken.switched, now=timezone.now())
 
         def tell_what_stands(now: datetime) -> None:
             prepaid.settle(now=now)

@@ -1,0 +1,17 @@
+"""Words of a floor above, in every language that somebody may read: which of them a person wants is known later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.utils import translation
+
+
+def in_each(say: Callable[[], str]) -> dict[str, str]:
+    """What `say` says in each language, by its code: a value for the context of a message."""
+    said = {}
+    for code, _name in settings.LANGUAGES:
+        with translation.override(code):
+            said[code] = str(say())
+    return said
