@@ -11,10 +11,11 @@ import pytest
 from billing import blackouts, holds, review
 from billing.models import Blackout, Purse
 from meters.models import Level, Meter
-from notifications.models import Message
+from notifications.models import Delivery, Message
 from tests import makers
 from tests.billing.spent import NOON, a_home
 from tests.billing.test_review import look, recharge
+from tests.notifications.carried import carry
 from tests.racing import race
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +86,7 @@ def test_nobody_is_told_before_the_meter_says_so():
 def test_who_was_told_is_told_when_all_meters_report_that_it_is_back():
     purse = a_dark_home()
     blackouts.sweep(now=NOON)
-    Message.objects.filter(kind="power_off").update(state="carried")
+    carry(kind="power_off")
     recharge(purse, 5000)
     assert blackouts.sweep(now=NOON) == 0  # wanted, and not there yet
     report(purse, "closed", at=NOON + 4 * SECOND)
@@ -153,7 +154,7 @@ def test_a_meter_that_cuts_by_itself_is_told_of_when_its_report_says_so():
     assert (message.tenancy_id, message.context["cause"]) == (purse.tenancy_id, "meter")
     assert message.context["why"]["en"] == "The money in the meter is used up."
     Meter.objects.update(relay="closed", balance_fen=5000)
-    Message.objects.update(state="carried")
+    carry()
     assert blackouts.sweep(now=NOON) == 1
     assert len(told("power_back")) == 1
 
@@ -211,7 +212,7 @@ def test_many_who_look_while_the_light_comes_and_goes_tell_each_once():
 
     race(looks * 3)
     assert (len(told("power_off")), Blackout.objects.count()) == (1, 1)
-    Message.objects.update(state="carried")
+    carry()
     Level.objects.filter(kind="relay").update(wanted="closed")
     report(purse, "closed", at=NOON + SECOND)
     race([partial(blackouts.sweep, now=NOON + 2 * SECOND), looks[1]] * 4)
@@ -224,16 +225,13 @@ def test_many_who_look_while_the_light_comes_and_goes_tell_each_once():
 def test_carried_or_withdrawn_and_never_both_nor_neither():
     """The carrier takes the message at the instant at which the light is back."""
     for _ in range(5):
+        Delivery.objects.all().delete()
         Message.objects.all().delete()
         purse = a_dark_home()
         blackouts.sweep(now=NOON)
         Level.objects.filter(kind="relay").update(wanted="closed")
         report(purse, "closed")
 
-        def carry() -> int:
-            return Message.objects.filter(kind="power_off", state="waiting").update(state="carried")
+        _swept, carried = race([partial(blackouts.sweep, now=NOON + SECOND), partial(carry, kind="power_off")])
 
-        race([partial(blackouts.sweep, now=NOON + SECOND), carry])
-
-        (off,) = told("power_off")
-        assert len(told("power_back")) == (off.state == "carried")
+        assert len(told("power_back")) == carried

@@ -13,6 +13,7 @@ from notifications.models import Message
 from tests import makers
 from tests.billing.spent import NOON, a_home, accrue
 from tests.billing.test_review import look, recharge
+from tests.notifications.carried import carry
 from tests.racing import race
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +78,7 @@ def test_what_is_lower_already_is_told_at_once(purse):
 
 def test_who_lowers_the_level_or_wants_none_is_not_told_that_all_is_well(purse):
     wish(purse, 20_000)
-    Message.objects.update(state="carried")
+    carry()
 
     wish(purse, 9000)
     wish(purse, 20_000)
