@@ -34,11 +34,14 @@ def _owes(home: Home) -> bool:
 
 
 def _is_unreachable(home: Home, rule: Rule, unreachable_fen: int, now: datetime) -> bool:
-    """The notice was left, its period has passed, and nobody knows that it arrived."""
+    """The notice was left, its period has passed, and nobody knows that it arrived; or nothing is left already, and it
+    is known that it will not."""
     notice = home.notice
-    if notice is None or notice.state != Notice.State.LEFT or notice.left_at + rule.notice_for > now:
+    if notice is None or notice.state != Notice.State.LEFT:
         return False
-    return -home.available_fen() > unreachable_fen
+    if notice.stranded_at is not None and home.available_fen() <= 0:
+        return True
+    return notice.left_at + rule.notice_for <= now and -home.available_fen() > unreachable_fen
 
 
 def _raise(home: Home, key: str, kind: str, trace: str, now: datetime) -> None:

@@ -87,6 +87,19 @@ def proven(*, notice_id: int, by: User | None, channel: str, proof: str, at: dat
     return notice
 
 
+def strand(*, notice_id: int, now: datetime) -> bool:
+    """It is known that its message reaches nobody: somebody has to serve it.
+
+    False where that was known, or it waits for no proof any more.
+    """
+    with transaction.atomic():
+        notice = _held(notice_id)
+        stranded = Notice.objects.filter(pk=notice_id, state=State.LEFT, stranded_at=None).update(stranded_at=now)
+        if stranded:
+            reviews.ask(purse_ids=[notice.purse_id], why="notice", now=now)
+    return stranded > 0
+
+
 def void(*, notice_id: int, now: datetime) -> None:
     """It was paid, or is about nothing any more. A message that nobody carried yet is withdrawn."""
     with transaction.atomic():

@@ -243,7 +243,7 @@ class NoticeAdmin(ScopedAdmin[Notice]):
     related = ("purse__tenancy__room__building", "property", "proven_by")
     fields = (
         *("purse", "state", "left_at", "proven_at", "proven_by_channel", "proven_by", "proof", "runs_until"),
-        *("void_at", "property"),
+        *("stranded_at", "void_at", "property"),
     )
     list_display = ("purse", "state", "left_at", "proven_at", "runs_until", "property")
     list_filter = (PropertyFilter, "state")

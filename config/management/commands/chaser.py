@@ -21,6 +21,7 @@ class Command(BaseCommand):
             outages,
             parameters,
             prepaid,
+            proving,
             rating,
             review,
             reviews,
@@ -38,6 +39,7 @@ class Command(BaseCommand):
                     shipping.upload_due: 2,
                     interruptions.sweep: 2,
                     blackouts.sweep: 2,
+                    proving.look: 5,
                     review.work: 2,  # what recharges and staff ask for, and what the hour brings
                     prepaid.settle: 10,  # the gateway does it at once; this is the net
                     holds.expire_holds: 10,
@@ -55,6 +57,7 @@ class Command(BaseCommand):
                     mirror_sweep.work: 60,
                     reviews.ask_for_low_meters: 60,
                     blackouts.sweep_own: 60,  # the gateway does it at once; this is the net
+                    proving.look_at_old: 300,
                     disputing.follow: 300,
                     keyring.refresh: 600,
                     evidence.forget_unverified: 3600,
