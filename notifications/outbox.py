@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +26,10 @@ TOLD_BY: Final = (
 
 # Plan: one insert; the unique index on the key decides who was first.
 _LEAVE = "select notifications_leave(%s, %s, %s::bigint, %s::bigint, %s::jsonb, %s)"
+_LEAVE_ALL = """
+select notifications_leave(m.key, %s, %s::bigint, m.tenancy, m.context::jsonb, %s)
+  from unnest(%s::text[], %s::bigint[], %s::text[]) as m(key, tenancy, context)
+"""
 
 
 def leave(
@@ -36,6 +41,24 @@ def leave(
     """
     with connection.cursor() as cursor:
         cursor.execute(_LEAVE, [key, kind, property_id, tenancy_id, json.dumps(dict(context)), now])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """One of many messages of a kind."""
+
+    key: str
+    tenancy_id: int | None
+    context: Mapping[str, Any]
+
+
+def leave_all(*, kind: str, property_id: int, messages: Iterable[Left], now: datetime) -> None:
+    """Leaves many messages of a kind to homes of one property in one statement, each as `leave` does."""
+    rows = sorted((one.key, one.tenancy_id, json.dumps(dict(one.context))) for one in messages)
+    if rows:
+        keys, tenancies, contexts = (list(column) for column in zip(*rows, strict=True))
+        with connection.cursor() as cursor:
+            cursor.execute(_LEAVE_ALL, [kind, property_id, now, keys, tenancies, contexts])
 
 
 def withdraw(*, key: str, now: datetime) -> bool:

@@ -85,7 +85,11 @@ class PriceChange(models.Model):
         verbose_name = _("announced change of prices")
         verbose_name_plural = _("announced changes of prices")
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["purse", "starts_date", "version"], name="a_change_of_prices_is_told_once"),
+            models.UniqueConstraint(
+                fields=["purse", "starts_date", "version"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="a_change_of_prices_is_told_once",
+            ),
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(

@@ -8,7 +8,7 @@ is left to the next round.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
 
-from billing import disputes
+from billing import bill_news, disputes
 from billing.models import Backlog, Draw, Purse, UsageDay
 from billing.rating import careful, keeping, room
 from billing.rating.chain import Point
@@ -117,6 +117,7 @@ def close_room(*, room_id: int, now: datetime) -> int:
         for draw_id, theirs in groupby(days, key=lambda day: day.draw_id):
             keeping.keep(draws[draw_id], list(theirs), sums[draw_id], now)
         _look({draws[day.draw_id].purse_id for day in days}, now)
+        _tell_bills(draws, days, now)
     return len(days)
 
 
@@ -178,6 +179,17 @@ def _thawed(days: Iterable[Closed]) -> Iterator[Closed]:
 def _look(purse_ids: set[int], now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_LOOK, {"purses": sorted(purse_ids), "now": now})
+
+
+def _tell_bills(draws: Mapping[int, Draw], days: Iterable[Closed], now: datetime) -> None:
+    """Of the months of which a last day was closed: the month's own, or the last one of a draw that has ended."""
+    months: dict[date, set[int]] = {}
+    for day in days:
+        draw, next_date = draws[day.draw_id], day.usage_date + DAY
+        if next_date.day == 1 or (draw.ends_at is not None and draw.ends_at <= instant(next_date)):
+            months.setdefault(day.usage_date.replace(day=1), set()).add(draw.purse_id)
+    for month_date in sorted(months):
+        bill_news.tell(purse_ids=months[month_date], month_date=month_date, now=now)
 
 
 def _days(found: Rated, now: datetime) -> Iterator[Closed]:
