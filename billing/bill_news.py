@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -40,7 +40,7 @@ def tell(*, purse_ids: Collection[int], month_date: date, now: datetime) -> int:
     next_at = instant(bills.following(month_date))
     if now - next_at > TOLD_FOR:
         return 0
-    about = {"purses": sorted(purse_ids), "next_at": next_at, "is_over": next_at <= now, "now": now}
+    about: dict[str, Any] = {"purses": sorted(purse_ids), "next_at": next_at, "is_over": next_at <= now, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_COMPLETE, about)
         complete = [purse_id for (purse_id,) in cursor.fetchall()]

@@ -119,7 +119,7 @@ def _announce_in(place: _Place, now: datetime) -> int:
 
 
 def _homes(place: _Place, after: int, now: datetime) -> list[_Home]:
-    about = {"place": place.property_id, "now": now, "after": after, "limit": A_BATCH}
+    about: dict[str, Any] = {"place": place.property_id, "now": now, "after": after, "limit": A_BATCH}
     with connection.cursor() as cursor:
         cursor.execute(_HOMES, about)
         return [_Home(purse, tenancy, ends_at, tuple(ids)) for purse, tenancy, ends_at, ids in cursor.fetchall()]
