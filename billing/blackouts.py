@@ -172,7 +172,7 @@ def _begin(purse: Purse, tenancy: Tenancy, standing: Blackout | None, power: _Po
     context = {
         "cause": power.cause,
         "at": power.at.isoformat(),
-        "why": languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now).why),
+        "why": languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now).why.rstrip(".。")),
         "how": languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now).remedy),
     }
     _leave(purse, key=_key(standing), kind=OFF, context=context, now=now)

@@ -45,7 +45,7 @@ def leave(*, purse: Purse, available_fen: int, is_used_up: bool, rule: Rule, now
             "available_fen": available_fen,
             "hours": int(rule.notice_for / timedelta(hours=1)),
             "not_before": earliest_cut(rule, now=now).isoformat(),
-            "why": languages.in_each(lambda: _("The balance is used up.") if is_used_up else _("The balance is low.")),
+            "why": languages.in_each(lambda: _("the balance is used up") if is_used_up else _("the balance is low")),
         }
         outbox.leave(
             key=key,

@@ -15,6 +15,7 @@ SCHEDULES = {
     "proof of life": ("config.schedules.beat", 1),
     "prices laid out ahead": ("config.schedules.lay_out_prices", 60 * 24),
     "holidays of next year": ("config.schedules.warn_of_holidays", 60 * 24),
+    "summaries of yesterday": ("config.schedules.sum_up_yesterday", 10),
     "other prices announced": ("config.schedules.announce_prices", 30),
     "ended logins": ("config.schedules.forget_logins", 60 * 24),
 }
@@ -51,6 +52,12 @@ def lay_out_prices() -> int:
     from billing import slots
 
     return slots.expand(now=timezone.now())
+
+
+def sum_up_yesterday() -> int:
+    from portal import summary
+
+    return summary.tell(now=timezone.now())
 
 
 def announce_prices() -> int:

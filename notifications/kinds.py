@@ -41,6 +41,7 @@ KINDS = {
     "meter_balance_unexplained": _("Money in a meter that nobody here put in or took out"),
     "meter_price_differs": _("A meter charges other prices than our tariff"),
     "outage": _("Outage: nobody is cut meanwhile"),
+    "meters_silent": _("Meters that are not heard"),
     "slow_restore": _("Power takes long to come back"),
     "unreachable": _("Debt, and nobody knows that the notice arrived"),
     "review_failed": _("Supply of a home cannot be decided"),

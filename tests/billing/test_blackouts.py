@@ -68,7 +68,7 @@ def test_a_home_that_was_cut_is_told_why_and_how_the_power_comes_back():
     assert (message.tenancy_id, message.property_id, message.state) == (purse.tenancy_id, purse.property_id, "waiting")
     assert message.context["cause"] == "spent"
     assert datetime.fromisoformat(message.context["at"]) == NOON
-    assert message.context["why"]["en"] == "The balance is used up."
+    assert message.context["why"]["en"] == "The balance is used up"
     assert message.context["how"]["en"] == "Recharge, and the power comes back within seconds."
     assert message.context["why"]["zh-hans"] != message.context["why"]["en"]
 
@@ -152,7 +152,7 @@ def test_a_meter_that_cuts_by_itself_is_told_of_when_its_report_says_so():
 
     (message,) = told("power_off")
     assert (message.tenancy_id, message.context["cause"]) == (purse.tenancy_id, "meter")
-    assert message.context["why"]["en"] == "The money in the meter is used up."
+    assert message.context["why"]["en"] == "The money in the meter is used up"
     Meter.objects.update(relay="closed", balance_fen=5000)
     carry()
     assert blackouts.sweep(now=NOON) == 1

@@ -44,7 +44,7 @@ def test_the_first_warning_leaves_a_notice_and_the_next_none():
     message = Message.objects.get(kind="cut_notice")
     assert (message.key, message.context["available_fen"], message.context["hours"]) == (notice.message_key, 400, 24)
     assert datetime.fromisoformat(message.context["not_before"]) == NOON + timedelta(hours=24)
-    assert message.context["why"]["en"] == "The balance is low."
+    assert message.context["why"]["en"] == "the balance is low"
 
 
 def test_the_notice_says_that_nothing_is_left_and_the_earliest_hour_at_which_the_property_cuts():
@@ -53,7 +53,7 @@ def test_the_notice_says_that_nothing_is_left_and_the_earliest_hour_at_which_the
     look(purse)
 
     context = Message.objects.get(kind="cut_notice").context
-    assert context["why"]["en"] == "The balance is used up."
+    assert context["why"]["en"] == "the balance is used up"
     assert datetime.fromisoformat(context["not_before"]) == NOON + timedelta(hours=27)
 
 

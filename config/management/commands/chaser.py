@@ -25,10 +25,12 @@ class Command(BaseCommand):
             rating,
             review,
             reviews,
+            silent_meters,
             supply,
         )
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import days, disputing
+        from notifications import staffnews
         from payments import chase, evidence, health, inbox, keyring, shipping
 
         run_lanes(
@@ -45,6 +47,7 @@ class Command(BaseCommand):
                     holds.expire_holds: 10,
                     supply.recheck: 10,
                     outages.look: 30,
+                    staffnews.gather: 30,
                     health.look: 30,
                 }
             ),
@@ -59,6 +62,7 @@ class Command(BaseCommand):
                     blackouts.sweep_own: 60,  # the gateway does it at once; this is the net
                     proving.look_at_old: 300,
                     disputing.follow: 300,
+                    silent_meters.look: 600,
                     keyring.refresh: 600,
                     evidence.forget_unverified: 3600,
                 }
