@@ -169,11 +169,12 @@ def _begin(purse: Purse, tenancy: Tenancy, standing: Blackout | None, power: _Po
         outbox.withdraw(key=_key(standing), now=now)
         standing.cause = power.cause
         standing.save(update_fields=["cause"])
+    said = languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now))
     context = {
         "cause": power.cause,
         "at": power.at.isoformat(),
-        "why": languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now).why.rstrip(".。")),
-        "how": languages.in_each(lambda: explanation.explain(tenancy=tenancy, now=now).remedy),
+        "why": {code: one.why.rstrip(".。") for code, one in said.items()},  # texts go on after it
+        "how": {code: one.remedy for code, one in said.items()},
     }
     _leave(purse, key=_key(standing), kind=OFF, context=context, now=now)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from django.conf import settings
 from django.utils import translation
 
+T = TypeVar("T")
 
-def in_each(say: Callable[[], str]) -> dict[str, str]:
-    """What `say` says in each language, by its code: a value for the context of a message."""
+
+def in_each(say: Callable[[], T]) -> dict[str, T]:
+    """What `say` says in each language, by its code: where it says text, a value for the context of a message."""
     said = {}
     for code, _name in settings.LANGUAGES:
         with translation.override(code):
-            said[code] = str(say())
+            said[code] = say()
     return said

@@ -72,8 +72,8 @@ def _of_late(now: datetime) -> list[Message]:
 
 
 def _take_back(messages: Iterable[Message], now: datetime) -> None:
-    """What waits and is about nothing that is open any more."""
-    waiting = [one for one in messages if one.state == Message.State.WAITING]
+    """What is about nothing that is open any more: who was not told yet is not told."""
+    waiting = [one for one in messages if one.state in (Message.State.WAITING, Message.State.CARRIED)]
     about = {pk for one in waiting for pk in one.context["items"]}
     is_open = set(WorkItem.objects.filter(pk__in=about, state=WorkItem.State.OPEN).values_list("pk", flat=True))
     for message in waiting:
