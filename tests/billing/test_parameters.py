@@ -186,6 +186,9 @@ class TestDesk:
             "fresh_for_s": "7200",
             "unreachable_debt_fen": "5000",
             "restore_limit_s": "60",
+            "proof_level": "delivered",
+            "price_notice_days": "7",
+            "silent_hours": "6",
         }
 
         manager.post(address(SupplyPolicy, "add"), {"property": place.pk} | answers)

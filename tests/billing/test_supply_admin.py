@@ -30,6 +30,9 @@ NUMBERS = {
     "fresh_for_s": "7200",
     "unreachable_debt_fen": "5000",
     "restore_limit_s": "60",
+    "proof_level": "read",
+    "price_notice_days": "14",
+    "silent_hours": "12",
 }
 WORDS = {"legal_basis": "lease § 7", "notice": "7 days"}
 

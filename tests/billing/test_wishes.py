@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from billing import review, wishes
+from billing import review, supply_words, wishes
 from billing.models import Alert, Notice, OwnLevel, Purse, Review
 from billing.wishes import WishRefused
 from notifications.models import Message
@@ -124,3 +124,7 @@ def test_whoever_wishes_while_others_look_is_told_once(purse):
 
     assert not [one for one in outcomes if isinstance(one, Exception)]
     assert (standing(), len(messages("low_balance")), OwnLevel.objects.count()) == (["own:20000"], 1, 1)
+
+
+def test_staff_read_whose_level_it_is():
+    assert supply_words.level("own:3000") == "below ¥30.00, as the home has asked"
