@@ -67,6 +67,7 @@ class TestPolicy:
         assert timezone.now() - policy.recorded_at < timedelta(minutes=1)
         assert (policy.warn_fens, policy.protected_weekdays, policy.emergency_fen) == ([2000, 500], [5, 6], 500)
         assert policy.protected_hours == [["22:00", "08:00"], ["12:00", "14:00"]]
+        assert (policy.proof_level, policy.price_notice_days, policy.silent_hours) == ("read", 14, 12)
 
     def test_the_form_shows_hours_as_people_write_them(self, manager, place):
         policy = makers.a_policy(place, protected_hours=[["22:00", "08:00"]])
