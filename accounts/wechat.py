@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -84,11 +84,23 @@ class App:
 
     def post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """A call that needs the token. A refused token is renewed once; the call is made twice at most."""
+        return self._ask("POST", path, {}, content)
+
+    def get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """As `post`, for what WeChat reads from the address."""
+        return self._ask("GET", path, query, None)
+
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str], content: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        def ask(token: str) -> dict[str, Any]:
+            return self._exchange(method, f"{path}?{urlencode({'access_token': token, **query})}", content)
+
         token = self.token()
-        answer = self._with_token(path, content, token)
+        answer = ask(token)
         if answer.get("errcode") in TOKEN_REFUSED:
             self._remembered = ("", 0.0)
-            answer = self._with_token(path, content, self._renewed(token))
+            answer = ask(self._renewed(token))
         if answer.get("errcode") in TOKEN_REFUSED:
             self._tokens.set(self._key, "", KEEP_BACK_S)
             raise ProviderUnsure(str(answer["errcode"]), "the renewed token is refused too")
@@ -134,9 +146,6 @@ class App:
         if lifetime_s > KEEP_BACK_S:
             self._tokens.set(self._key, token, lifetime_s - KEEP_BACK_S)
         return token
-
-    def _with_token(self, path: str, content: Mapping[str, Any], token: str) -> dict[str, Any]:
-        return self._exchange("POST", f"{path}?{urlencode({'access_token': token})}", content)
 
     def _exchange(self, method: str, path: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
         # Not escaped to ASCII: WeChat shows \uXXXX as it stands.
@@ -223,6 +232,8 @@ class MiniProgram(App):
 class OfficialAccount(App):
     """The official account (公众号) that the same people follow."""
 
+    AT_ONCE = 100  # union ids a call
+
     def send_template(
         self, *, openid: str, template_id: str, fields: Mapping[str, str], url: str, client_msg_id: str
     ) -> str:
@@ -238,11 +249,24 @@ class OfficialAccount(App):
         answer = self.post("/cgi-bin/message/template/send", content | ({"url": url} if url else {}))
         return str(answer.get("msgid") or "")
 
-    def union_id_of(self, openid: str) -> str:
-        """What tells the same person in all apps of ours; blank where they do not follow, or there is none."""
-        query = {"access_token": self.token(), "openid": openid, "lang": "zh_CN"}
-        answer = _accepted(self._exchange("GET", f"/cgi-bin/user/info?{urlencode(query)}"))
-        return str(answer.get("unionid") or "")
+    def followers(self, *, after: str = "") -> tuple[list[str], str]:
+        """Openids of who follows, 10,000 at most, and the one to go on after; no openids when there are no more."""
+        answer = self.get("/cgi-bin/user/get", {"next_openid": after} if after else {})
+        data = answer.get("data")
+        openids = data.get("openid") if isinstance(data, dict) else []
+        if not isinstance(openids, list):
+            raise ProviderBadAnswer("malformed", "no followers")
+        return [str(openid) for openid in openids], str(answer.get("next_openid") or "")
+
+    def union_ids(self, openids: Sequence[str]) -> dict[str, str]:
+        """What tells the same person in all apps of ours, by openid, AT_ONCE of them at most. Who does not follow, or
+        has none, is missing.
+        """
+        asked = [{"openid": openid, "lang": "zh_CN"} for openid in openids]
+        told = self.post("/cgi-bin/user/info/batchget", {"user_list": asked}).get("user_info_list")
+        if not isinstance(told, list):
+            raise ProviderBadAnswer("malformed", "no followers")
+        return {str(one["openid"]): str(one["unionid"]) for one in told if isinstance(one, dict) and one.get("unionid")}
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:

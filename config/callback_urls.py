@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-urlpatterns = [path("payments/", include("payments.urls"))]
+urlpatterns = [
+    path("payments/", include("payments.urls")),
+    path("notifications/", include("notifications.urls")),
+]

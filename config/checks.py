@@ -14,7 +14,16 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from accounts.keys import UnreadableKeyError, read_key
 from payments import sandbox_marks
 
-KEY_REFERENCES = ("WECHAT_MINI_SECRET_REF", "ALIPAY_PRIVATE_KEY_REF", "ALIPAY_PUBLIC_KEY_REF")
+KEY_REFERENCES = (
+    "WECHAT_MINI_SECRET_REF",
+    "WECHAT_MINI_TOKEN_REF",
+    "WECHAT_OFFICIAL_SECRET_REF",
+    "WECHAT_OFFICIAL_TOKEN_REF",
+    "ALIPAY_PRIVATE_KEY_REF",
+    "ALIPAY_PUBLIC_KEY_REF",
+    "ALIYUN_SMS_SECRET_REF",
+    "TENCENT_SMS_SECRET_KEY_REF",
+)
 
 
 @register(Tags.security)

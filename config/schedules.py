@@ -18,6 +18,7 @@ SCHEDULES = {
     "summaries of yesterday": ("config.schedules.sum_up_yesterday", 10),
     "other prices announced": ("config.schedules.announce_prices", 30),
     "ended logins": ("config.schedules.forget_logins", 60 * 24),
+    "followers of the official account": ("config.schedules.look_through_followers", 60 * 24),
 }
 
 
@@ -76,6 +77,12 @@ def forget_logins() -> int:
     from accounts import login
 
     return login.forget_ended_tokens(now=timezone.now())
+
+
+def look_through_followers() -> int:
+    from accounts import followers
+
+    return followers.look_through()
 
 
 def beat() -> None:

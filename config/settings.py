@@ -30,7 +30,7 @@ if PRODUCTION and len(SECRET_KEY) < 50:
     env.refuse("SECRET_KEY", "must be set to at least 50 random characters in production")
 SECRET_KEY = SECRET_KEY or kept_secret(VAR_DIR / "secret_key")
 
-# Where providers and phones reach us; callbacks go to PUBLIC_URL + /payments/notify/…
+# Where providers and phones reach us; callbacks go to PUBLIC_URL + /payments/notify/… and /notifications/…
 PUBLIC_URL = env.url("PUBLIC_URL", "http://127.0.0.1:8000", schemes=("http", "https"))
 if PRODUCTION and not PUBLIC_URL.startswith("https://"):
     env.refuse("PUBLIC_URL", "must begin with https:// in production: providers call back over TLS alone")
@@ -264,7 +264,8 @@ LOGGING_CONFIG = "logging.config.dictConfig"
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = env.choice("SECURE_SSL_REDIRECT", "on", among=("on", "off")) == "on"
-    SECURE_REDIRECT_EXEMPT = [r"^payments/notify/"]  # a provider's callback is never redirected
+    # A provider's callback is never redirected.
+    SECURE_REDIRECT_EXEMPT = [r"^payments/notify/", r"^notifications/"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True

@@ -11,6 +11,7 @@ from portal import pages
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.front, name="front"),
     path("payments/", include("payments.urls")),
+    path("notifications/", include("notifications.urls")),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("portal.urls")),
     path("api/v1/", include("payments.api_urls")),

@@ -30,6 +30,7 @@ from sandbox.world import World
 
 SAME_FOR_S = 600  # a repeated client_msg_id
 EVENT_AFTER_S = 0.2
+INFOS_AT_MOST = 100
 LIMITS = {"thing": 20, "character_string": 32, "phrase": 5, "short_thing": 5, "name": 10, "letter": 32, "symbol": 5}
 _FIELD = re.compile(r"([a-z_]+)\d+")
 _NUMBER = re.compile(r"-?[\d.,]+")
@@ -61,12 +62,15 @@ class Messages:
         self.followers: dict[str, str] = {}  # openid of the official account: unionid
         self.event_urls: dict[str, str] = {}
         self.encrypts = False
+        self.page = 10_000  # followers a page
 
     def routes(self) -> Iterator[Rule]:
         """The vendor's paths and the control paths."""
         yield Rule("/cgi-bin/message/subscribe/send", methods=["POST"], endpoint=self.subscribe_send)
         yield Rule("/cgi-bin/message/template/send", methods=["POST"], endpoint=self.template_send)
         yield Rule("/cgi-bin/user/info", methods=["GET"], endpoint=self.user_info)
+        yield Rule("/cgi-bin/user/info/batchget", methods=["POST"], endpoint=self.user_infos)
+        yield Rule("/cgi-bin/user/get", methods=["GET"], endpoint=self.user_list)
         yield Rule("/sandbox/messages", methods=["GET"], endpoint=self._list)
         yield Rule("/sandbox/permits", methods=["POST"], endpoint=self._grant)
         yield Rule("/sandbox/follow", methods=["POST"], endpoint=self._follow)
@@ -126,10 +130,29 @@ class Messages:
     def user_info(self, request: Request) -> Response:
         """GET /cgi-bin/user/info."""
         self._apps.token_owner(request)
-        openid = request.args.get("openid", "")
+        return as_json(self._follower(request.args.get("openid", "")))
+
+    def user_infos(self, request: Request) -> Response:
+        """POST /cgi-bin/user/info/batchget: 100 at most."""
+        self._apps.token_owner(request)
+        asked = _object(request).get("user_list")
+        if not isinstance(asked, list) or not 0 < len(asked) <= INFOS_AT_MOST:
+            raise AppError(40032, "invalid openid list size")
+        return as_json({"user_info_list": [self._follower(str(one["openid"])) for one in asked]})
+
+    def user_list(self, request: Request) -> Response:
+        """GET /cgi-bin/user/get: a page of openids after `next_openid`."""
+        self._apps.token_owner(request)
+        after, openids = request.args.get("next_openid", ""), list(self.followers)
+        begin = openids.index(after) + 1 if after in self.followers else 0
+        page = openids[begin : begin + self.page]
+        about = {"total": len(openids), "count": len(page), "next_openid": page[-1] if page else ""}
+        return as_json(about | ({"data": {"openid": page}} if page else {}))
+
+    def _follower(self, openid: str) -> dict[str, Any]:
         if openid not in self.followers:
-            return as_json({"subscribe": 0, "openid": openid})
-        return as_json({"subscribe": 1, "openid": openid, "unionid": self.followers[openid], "language": "zh_CN"})
+            return {"subscribe": 0, "openid": openid}
+        return {"subscribe": 1, "openid": openid, "unionid": self.followers[openid], "language": "zh_CN"}
 
     def _same(self, client_msg_id: str) -> Said | None:
         young = (one for one in reversed(self.sent) if one.at > time.time() - SAME_FOR_S)
