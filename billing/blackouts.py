@@ -80,7 +80,8 @@ select distinct p.id
    and (m.relay <> 'closed' or exists (select from billing_blackout b where b.purse_id = p.id and b.ended_at is null))
  order by p.id
 """
-AT_ONCE: Final = 100  # meters; of more the sweeps tell, so that no gateway is held up
+AT_ONCE: Final = 20  # meters; of more the sweeps tell, so that no gateway is held up
+A_SWEEP: Final = 100  # homes, some 15 ms each: other rounds wait for it when many are cut at the same hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,12 @@ class _Power:
     at: datetime
 
 
-def sweep(*, now: datetime, limit: int = 1000) -> int:
+def sweep(*, now: datetime, limit: int = A_SWEEP) -> int:
     """Tells what nobody has told yet of power that we switched off, or that is back. Returns how many homes."""
     return _each(_MOVED, {"now": now, "limit": limit}, now)
 
 
-def sweep_own(*, now: datetime, limit: int = 1000) -> int:
+def sweep_own(*, now: datetime, limit: int = A_SWEEP) -> int:
     """Tells of meters that went off by themselves, as `follow` does at once. Returns how many homes were told."""
     return _each(_BY_ITSELF, {"now": now, "limit": limit}, now)
 

@@ -235,3 +235,15 @@ def test_carried_or_withdrawn_and_never_both_nor_neither():
         _swept, carried = race([partial(blackouts.sweep, now=NOON + SECOND), partial(carry, kind="power_off")])
 
         assert len(told("power_back")) == carried
+
+
+def test_of_many_at_once_each_sweep_tells_some_and_a_gateway_none(monkeypatch):
+    monkeypatch.setattr(blackouts, "AT_ONCE", 2)
+    for _ in range(3):
+        a_dark_home()
+    meters = list(Meter.objects.values_list("pk", flat=True))
+
+    assert blackouts.follow(meter_ids=meters, now=NOON) == 0
+    assert [blackouts.sweep(now=NOON, limit=2) for _ in range(3)] == [2, 1, 0]
+
+    assert len(told("power_off")) == 3
