@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 
 from accounts.models import Property
 from billing import audit
-from config.demo import ground, seed, staff
+from config.demo import ground, messages, seed, staff
 from config.demo.narration import Narrator, StepFailed, until
 from config.demo.story import ALIPAY, WECHAT, Story
 from config.demo.town import Town
@@ -67,6 +67,8 @@ class Demo:
             for cast, title in ((WECHAT, "WeChat Pay 微信支付"), (ALIPAY, "Alipay 支付宝")):
                 self.tell(f"\n{title}")
                 story.play(cast)
+            self.tell("\nMessages 消息提醒")
+            messages.Messages(town, fleet, place, self.narrator).play()
         self._look_at_the_books()
         self.status = 0
         if self.stays:
@@ -77,22 +79,23 @@ class Demo:
 
     def _set_up(self, town: Town) -> Property:
         with self.step("PostgreSQL and the MQTT broker are there"):
-            town.start("wechat", "alipay")  # they make keys meanwhile
+            town.start("wechat", "alipay", "sms")  # they make keys meanwhile
             self.ground.start_servers()
         with self.step("the tables are made"):
             call_command("migrate", verbosity=0, interactive=False)
         with self.step("WeChat and Alipay are there, with keys of their own"):
             world = seed.read_world(town.world_folder)
-            town.wait_for("wechat", "alipay")
-        town.start("web", "gateway", "chaser")
+            town.wait_for("wechat", "alipay", "sms")
+        town.start("web", "gateway", "chaser", "carrier")
         with (
             self.step("a property: 3 buildings, 60 rooms, tenants, meters, merchants"),
             translation.override("zh-hans"),
         ):
             staff.enter(staff.ADMIN, self.ground.folder)
             place = seed.seed(world=world, now=timezone.now())
+            messages.enter_templates(timezone.now())
             staff.give_roles(place, self.ground.folder)
-        with self.step("web, gateway, chaser and queue are at work; 60 meters are online"):
+        with self.step("web, gateway, chaser, carrier and queue are at work; 60 meters are online"):
             self._wait_for_everybody(town, place)
         with self.step("the front desk sees its own property in the admin, the administrator sees all") as said:
             for line in staff.compare(town.at.web, self.ground.folder):
@@ -123,6 +126,7 @@ class Demo:
             ("API", f"{at.web}/api/docs/"),
             ("WeChat", f"{at.wechat}/sandbox/callbacks   (sandbox; sandbox/README.md has its control API)"),
             ("Alipay", f"{at.alipay}/sandbox/callbacks"),
+            ("SMS", f"{at.sms}/sandbox/messages"),
             ("meters", f"{at.fleet}/   over {os.environ['MQTT_URL']}"),
             ("database", os.environ["DATABASE_URL"]),
             ("logs", str(self.ground.logs)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from contextlib import suppress
@@ -20,6 +21,7 @@ from config.demo.narration import until
 from config.embedded.broker import choose_port, is_free
 from config.embedded.children import end, spawn
 from config.embedded.lease import BASE_DIR
+from sandbox import certificates
 
 START_S = 60.0
 PATIENCE_S = 10.0
@@ -29,8 +31,8 @@ WEB_PORT = 8000  # where people look first
 REPORT_EVERY_S = "60"
 UNAUTHORIZED = 401
 # What they say when they listen. To ask their address would not do: another demo may have been quicker there.
-LISTENS = {"web": b"Listening at: ", "wechat": b'"ready"', "alipay": b'"ready"', "fleet": b'"ready"'}
-LAST = ("gateway", "chaser", "queue")  # they hear the meters' goodbyes, and finish what is under way
+LISTENS = {"web": b"Listening at: ", "wechat": b'"ready"', "alipay": b'"ready"', "sms": b'"ready"', "fleet": b'"ready"'}
+LAST = ("gateway", "chaser", "carrier", "queue")  # they hear the meters' goodbyes, and finish what is under way
 
 
 class Addresses(NamedTuple):
@@ -39,6 +41,7 @@ class Addresses(NamedTuple):
     web: str
     wechat: str
     alipay: str
+    sms: str
     fleet: str
 
 
@@ -65,6 +68,7 @@ class Town:
         commands = {
             "wechat": ["-m", "sandbox.wechat", *vendor, str(folder / "wechat.json"), "--port", port_of(at.wechat)],
             "alipay": ["-m", "sandbox.alipay", *vendor, str(folder / "alipay.json"), "--port", port_of(at.alipay)],
+            "sms": ["-m", "sandbox.sms", *vendor, str(folder / "sms.json"), "--port", port_of(at.sms)],
             "fleet": [
                 "-m", "sandbox.fleet", "--broker", os.environ.get("MQTT_URL", ""), "--control-port", port_of(at.fleet),
                 "--state", self._fleet_memory, "--report-every-s", REPORT_EVERY_S,
@@ -76,6 +80,7 @@ class Town:
             ],
             "gateway": [manage, "gateway", "--name", "gateway-1"],
             "chaser": [manage, "chaser"],
+            "carrier": [manage, "carrier"],
             "queue": [manage, "queue_watch"],
         }  # fmt: skip
         return [sys.executable, *commands[name]]
@@ -84,7 +89,8 @@ class Town:
         """What an operator would set. The keys are named, not held."""
         world = json.loads((self.world_folder / "world.json").read_text())
         wechat, alipay = world["wechat"], world["alipay"]["key"]
-        app_id = wechat["direct"]["appid"]
+        app_id, official = wechat["direct"]["appid"], wechat["official"]["appid"]
+        sms = world["sms"]
         return {
             "PUBLIC_URL": self.at.web,
             "ALLOWED_HOSTS": f"{HOST},localhost",
@@ -92,6 +98,20 @@ class Town:
             "WECHAT_PAY_URL": self.at.wechat,
             "WECHAT_MINI_APP_ID": app_id,
             "WECHAT_MINI_SECRET_REF": f"file:{wechat['apps'][app_id]['secret_file']}",
+            "WECHAT_OFFICIAL_APP_ID": official,
+            "WECHAT_OFFICIAL_SECRET_REF": f"file:{wechat['apps'][official]['secret_file']}",
+            "WECHAT_OFFICIAL_TOKEN_REF": f"file:{wechat['events'][official]['token_file']}",
+            "WECHAT_MINI_TOKEN_REF": f"file:{wechat['events'][app_id]['token_file']}",
+            "ALIYUN_SMS_URL": self.at.sms,
+            "ALIYUN_SMS_KEY_ID": sms["aliyun"]["key_id"],
+            "ALIYUN_SMS_SECRET_REF": f"file:{sms['aliyun']['secret_file']}",
+            "ALIYUN_SMS_SIGN_NAME": sms["sign_name"],
+            "TENCENT_SMS_URL": self.at.sms,
+            "TENCENT_SMS_SECRET_ID": sms["tencent"]["secret_id"],
+            "TENCENT_SMS_SECRET_KEY_REF": f"file:{sms['tencent']['secret_key_file']}",
+            "TENCENT_SMS_APP_ID": sms["tencent"]["app_id"],
+            "TENCENT_SMS_SIGN_NAME": sms["sign_name"],
+            "RECEIPTS_SECRET_REF": f"file:{self._receipts_secret()}",
             "ALIPAY_GATEWAY_URL": f"{self.at.alipay}/gateway.do",
             "ALIPAY_APP_ID": alipay["app_id"],
             "ALIPAY_PRIVATE_KEY_REF": f"file:{alipay['app_private_key_file']}",
@@ -99,6 +119,13 @@ class Town:
             "LOG_LEVEL": "INFO",
             "LOG_FORMAT": "json",
         }
+
+    def _receipts_secret(self) -> Path:
+        """A part of the address that SMS vendors report to, made once."""
+        file = self.ground.folder / "receipts_secret"
+        if not file.exists():
+            certificates.write_secret(file, secrets.token_hex(16).encode())
+        return file
 
     # ---- life ----
 
