@@ -18,13 +18,22 @@ from accounts.deeds import Answers, Deed, DeskForm, Facts, Refused, Text
 from accounts.panes import PropertyFilter, laid_out, table
 from accounts.window import ScopedAdmin
 from notifications import details, worklist
+from notifications.deliveries_admin import way_of
 from notifications.kinds import KINDS
 from notifications.models import Message, WorkItem
+from notifications.texts_admin import TemplateAdmin
+
+__all__ = ["MessageAdmin", "TemplateAdmin", "WorkItemAdmin"]
 
 
 @admin.display(description=_("kind"), ordering="kind")
 def message_in_words(message: Message) -> str:
     return message.kind_in_words()
+
+
+@admin.display(description=_("way"))
+def way(message: Message) -> str:
+    return way_of(message)
 
 
 @admin.register(Message)
@@ -36,7 +45,9 @@ class MessageAdmin(ScopedAdmin[Message]):
         "state",
         laid_out("context", label=_("context")),
         "left_at",
+        "routed_at",
         "withdrawn_at",
+        way,
         "key",
     )
     list_display = ("left_at", message_in_words, "tenancy", "state", "property")

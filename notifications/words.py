@@ -93,6 +93,23 @@ WORDS = {
     "other_serial": _("signed with another key"),
     "token": _("the vendor does not take our token"),
     "refunded": _("refunded"),
+    # ---- a message ----
+    "too_late": _("it would have come too late"),
+    "never_taken": _("the vendor never took it"),
+    "not_sent": _("not sent yet"),
+    "fault": _("a fault here"),
+    "43101": _("no permit is left"),
+    "43004": _("does not follow the account any more"),
+    "47003": _("a field of the template does not fit"),
+    "40037": _("no such template"),
+    "40003": _("no such person"),
+    "45009": _("asked too often today"),
+    "isv.BUSINESS_LIMIT_CONTROL": _("too many to this number"),
+    "isv.MOBILE_NUMBER_ILLEGAL": _("no such number"),
+    "isv.SMS_TEMPLATE_ILLEGAL": _("no such template"),
+    "isv.SMS_SIGNATURE_ILLEGAL": _("the sign name is not approved"),
+    "isv.AMOUNT_NOT_ENOUGH": _("the account at the vendor is empty"),
+    "isv.OUT_OF_SERVICE": _("the account at the vendor is suspended"),
     # ---- the reason of a journal entry that no person gave ----
     "made in the provider's console": _("made in the provider's console"),
 }

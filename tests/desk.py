@@ -36,7 +36,7 @@ from billing.models import (
 )
 from meters.models import Batch, Command, Installation, Level, MeterEvent, StrayReading, TopUp
 from notifications import outbox, worklist
-from notifications.models import Message, WorkItem
+from notifications.models import Delivery, Message, Permit, Preference, Template, WorkItem
 from payments import counter
 from payments.models import (
     MerchantProperty,
@@ -123,6 +123,23 @@ def _supply(purse: Purse, room: Room, clerk: User, now: datetime) -> list[Model]
         SupplyDecision.objects.create(
             **about, purse=purse, decided_at=now, verdict="spared", wants="closed", because=[["outage", {}]],
             available_fen=0, trace=f"trace of {room.property.name}",
+        ),
+    ]  # fmt: skip
+
+
+def _messages(place: Property, tenant: User, now: datetime) -> list[Model]:
+    """How one was carried, and what its reader allows and wants."""
+    identity = makers.an_identity(user=tenant)
+    return [
+        Delivery.objects.create(
+            message=Message.objects.get(property=place), property=place, user=tenant, channel="sms_aliyun",
+            reference=f"{place.pk:032d}", address=tenant.phone or "", text=f"text for {place.name}", state="handed",
+            made_at=now, claimed_at=now, handed_at=now,
+        ),
+        Permit.objects.create(identity=identity, template_id=f"of {place.name}", reported_as="tap", given_at=now),
+        Preference.objects.create(user=tenant, off_kinds=[f"off at {place.name}"[:32]], changed_at=now),
+        Template.objects.create(
+            property=place, kind="low_balance", channel="inbox", text=f"low at {place.name}", changed_at=now
         ),
     ]  # fmt: skip
 
@@ -252,5 +269,6 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
         ),
         ShippingNotice.objects.create(payment=payment, next_try_at=now),
         *(Message.objects.get(property=place), WorkItem.objects.get(property=place)),
+        *_messages(place, tenant, now),
     ]
     return {type(row): row for row in rows}
