@@ -24,6 +24,7 @@ SECOND = timedelta(seconds=1)
 
 def report(purse: Purse, relay: str, *, at: Any = NOON) -> None:
     """What the meters of a home say they have, as the intake writes it."""
+    assert purse.tenancy is not None
     meters = Meter.objects.filter(installations__room=purse.tenancy.room)
     meters.update(relay=relay, reported_at=at, is_online=True)
     for level in Level.objects.filter(meter__in=meters, kind="relay"):

@@ -168,8 +168,8 @@ def test_a_level_of_the_homes_own_warns_and_announces_no_cut() -> None:
     )
 
     assert (above.alerts, above.look_below_fen) == (frozenset(), 3001)
-    assert (below.alerts, below.needs_notice, below.look_below_fen) == ({"own:3000"}, False, 501)
-    assert (near.alerts, near.needs_notice) == ({"own:3000", "fen:500"}, True)
+    assert (below.alerts, below.needs_notice, below.look_below_fen) == (frozenset({"own:3000"}), False, 501)
+    assert (near.alerts, near.needs_notice) == (frozenset({"own:3000", "fen:500"}), True)
 
 
 def test_it_says_for_how_many_whole_days_the_balance_lasts() -> None:

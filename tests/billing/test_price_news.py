@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,13 @@ def place() -> Property:
     return place
 
 
-def a_home(place: Property, **tenancy: object) -> Purse:
+def a_home(place: Property, **tenancy: Any) -> Purse:
     room = makers.a_room(place=place)
     makers.a_meter(room=room)
     return makers.a_purse(tenancy=makers.a_tenancy(room=room, **tenancy))
 
 
-def dearer(place: Property, *, on: date = CHANGE, definition: dict | None = None) -> TariffVersion:
+def dearer(place: Property, *, on: date = CHANGE, definition: dict[str, Any] | None = None) -> TariffVersion:
     """The tariff's next version."""
     tariff = Tariff.objects.get(property=place)
     version = makers.a_version(tariff, definition=definition or DEARER, starts_date=on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ MINUTE = timedelta(minutes=1)
 LATER = NOON + 10 * MINUTE
 
 
-def carried(**about: object) -> Delivery:
+def carried(**about: Any) -> Delivery:
     carry(kind="cut_notice", **about)
     return Delivery.objects.get()
 
