@@ -87,6 +87,7 @@ class Carrier:
             self._ring_lanes()
         if time.monotonic() > self._traced_at + TRACE_EVERY_S:
             self._traced_at = time.monotonic()
+            receipts.use_left(now=timezone.now())
             if tracing.trace_all(channels=self._channels, now=timezone.now()):
                 self._ring_lanes()
         if time.monotonic() > self._forgot_at + FORGET_EVERY_S:

@@ -17,6 +17,7 @@ from django_q.models import OrmQ
 
 from accounts import followers
 from accounts.models import Identity
+from notifications import receipts
 from notifications.models import Channel, Delivery, EarlyReceipt, Permit
 from sandbox.keys import MINI_APPID, OFFICIAL_APPID
 from sandbox.wechat_messages import signed_event
@@ -122,6 +123,21 @@ class TestSms:
         report("tencent", [{"sid": "5000:1", "report_status": "SUCCESS"}])
 
         assert EarlyReceipt.objects.get().vendor_id == "5000:1"
+
+    def test_a_report_that_comes_in_the_moment_of_the_vendors_answer_is_not_lost(self, sms: Box, post: Post):
+        a_template()
+        leave(a_home())
+        post.carry()
+        delivery = Delivery.objects.get(channel="sms_aliyun")
+        EarlyReceipt.objects.create(  # as two transactions leave it that did not see each other
+            channel="sms_aliyun", vendor_id=delivery.vendor_id, fate="delivered", received_at=timezone.now()
+        )
+
+        found = receipts.use_left(now=timezone.now())
+
+        delivery.refresh_from_db()
+        assert (found, delivery.state) == (1, "delivered")
+        assert not EarlyReceipt.objects.exists()
 
     @pytest.mark.parametrize("secret", ["x", SECRET[:-1], SECRET + "x", "%00", "é", "%F0%9F"])
     def test_who_does_not_know_the_address_says_nothing(self, secret):
