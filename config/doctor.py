@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from accounts import pem
 from accounts.keys import UnreadableKeyError, read_key
 from config.ailment import Ailment
+from config.channels_ready import message_channels
 from config.merchant_keys import merchant_keys
 from config.prices_known import prices
 
@@ -118,4 +119,11 @@ def _clock(where: str, theirs: datetime, now: datetime) -> Iterator[Ailment]:
         yield Ailment(where, f"its clock and ours are {int(off.total_seconds())} s apart", "set up NTP")
 
 
-EXAMINATIONS: tuple[Examination, ...] = (database, own_keys, merchant_keys, prices, vendors_clocks)
+EXAMINATIONS: tuple[Examination, ...] = (
+    database,
+    own_keys,
+    merchant_keys,
+    prices,
+    message_channels,
+    vendors_clocks,
+)
