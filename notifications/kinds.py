@@ -69,7 +69,7 @@ class Kind:
 
 
 _DAY, _HOUR, _TEN_MINUTES = timedelta(days=1), timedelta(hours=1), timedelta(minutes=10)
-PLACE = ("property", "room", "phone")  # every text may say where, and whom to call
+PLACE = ("property", "room", "phone", "contact")  # every text may say where, and whom to ask
 
 # What tenants and staff are told.
 TOLD: dict[str, Kind] = {
@@ -80,12 +80,16 @@ TOLD: dict[str, Kind] = {
     ),
     "low_balance": Kind(label=_("Balance is low"), names=("balance", "level"), good_for=2 * _DAY, is_serious=True),
     "balance_used_up": Kind(
-        label=_("Balance is used up"), names=("balance",), good_for=2 * _DAY, is_serious=True, is_compulsory=True
+        label=_("Balance is used up"),
+        names=("balance", "level"),
+        good_for=2 * _DAY,
+        is_serious=True,
+        is_compulsory=True,
     ),
-    "balance_is_well": Kind(label=_("Balance is no longer low"), names=("balance",), good_for=_DAY),
+    "balance_is_well": Kind(label=_("Balance is no longer low"), names=("balance", "level"), good_for=_DAY),
     "cut_notice": Kind(
         label=_("Notice of a power cut"),
-        names=("balance", "hours", "not_before"),
+        names=("balance", "hours", "not_before", "why"),
         good_for=3 * _DAY,
         is_urgent=True,
         is_serious=True,
@@ -94,7 +98,7 @@ TOLD: dict[str, Kind] = {
     ),
     "power_off": Kind(
         label=_("Power is off"),
-        names=("why", "how"),
+        names=("why", "how", "at"),
         good_for=_DAY,
         is_urgent=True,
         is_serious=True,
@@ -110,7 +114,10 @@ TOLD: dict[str, Kind] = {
         is_compulsory=True,
     ),
     "price_change": Kind(
-        label=_("Prices change"), names=("starts_on", "tariff", "prices"), good_for=30 * _DAY, is_compulsory=True
+        label=_("Prices change"),
+        names=("starts_on", "since", "tariff", "prices"),
+        good_for=30 * _DAY,
+        is_compulsory=True,
     ),
     "monthly_bill": Kind(
         label=_("Monthly bill"), names=("month", "energy", "amount"), good_for=10 * _DAY, to_holder_alone=True

@@ -21,6 +21,7 @@ from notifications.texts import CHINESE, ENGLISH, TEXTS, WECHAT_FIELDS
 
 log = logging.getLogger(__name__)
 OURS: Final = (Channel.INBOX, Channel.CONSOLE)  # they need no template of a vendor
+WECHAT: Final = (Channel.WECHAT_SUBSCRIBE, Channel.WECHAT_TEMPLATE)
 _NAME = re.compile(r"\{(\w+)\}")
 _Writer = Callable[[Any, str], tuple[str, str]]
 _Key = tuple[int | None, str, str, str]  # property, kind, channel, language
@@ -69,7 +70,7 @@ class Texts:
             reference=reference,
             address=address,
             template_id=template.template_id if template else "",
-            fields=_fields(message.kind, channel, template, names),
+            fields=_fields(message, channel, template, names),
             text=text,
             language=language,
             page=f"pages/home/index?tenancy={message.tenancy_id}" if message.tenancy_id else "",
@@ -106,12 +107,15 @@ def names_in(text: str) -> list[str]:
     return _NAME.findall(text)
 
 
-def _fields(kind: str, channel: str, template: Template | None, names: Mapping[str, str]) -> dict[str, str]:
+def _fields(message: Message, channel: str, template: Template | None, names: Mapping[str, str]) -> dict[str, str]:
     if channel in OURS or template is None:
         return {}
-    wanted = template.fields or default_fields(kind, channel, template)
-    values = {name: filled(str(value), names) for name, value in wanted.items()}
-    return values if channel in SMS else {name: lengths.fitted(name, value) for name, value in values.items()}
+    wanted = template.fields or default_fields(message.kind, channel, template)
+    if channel not in WECHAT:
+        return {name: lengths.one_line(filled(str(value), names)) for name, value in wanted.items()}
+    stamped = {**names, **_stamps(message)} if any(map(lengths.is_stamp, wanted)) else names
+    known = {name: stamped if lengths.is_stamp(name) else names for name in wanted}
+    return {name: lengths.fitted(name, filled(str(value), known[name])) for name, value in wanted.items()}
 
 
 def default_fields(kind: str, channel: str, template: Template | None) -> dict[str, str]:
@@ -135,7 +139,17 @@ def facts(message: Message, *, language: str) -> dict[str, str]:
         if write is not None:
             known_as, words = _in_words(message, name, write, language)
             names[known_as] = words
+    if "starts_on" in names:
+        names["since"] = _since(
+            names["starts_on"], is_taken_back=bool(message.context.get("is_taken_back")), language=language
+        )
     return names
+
+
+def _stamps(message: Message) -> dict[str, str]:
+    """Instants and days as WeChat takes them, whatever the language: 2026年11月23日 18:05."""
+    known = message.context.keys() & _STAMPS.keys()
+    return dict(_in_words(message, name, _STAMPS[name], CHINESE) for name in known)
 
 
 def _in_words(message: Message, name: str, write: _Writer, language: str) -> tuple[str, str]:
@@ -149,9 +163,12 @@ def _in_words(message: Message, name: str, write: _Writer, language: str) -> tup
 
 def _where(place: Property, tenancy: Tenancy | None, language: str) -> dict[str, str]:
     phone = place.phone
-    sentence = f"电话{phone}。" if language == CHINESE else f" Phone {phone}."
-    room = str(tenancy.room) if tenancy else ""
-    return {"property": place.name, "room": room, "phone": phone, "phone_sentence": sentence if phone else ""}
+    return {
+        "property": place.name,
+        "room": str(tenancy.room) if tenancy else "",
+        "phone": phone,
+        "contact": phone or ("物业" if language == CHINESE else "the property"),
+    }
 
 
 def _yuan(fen: int) -> str:
@@ -161,6 +178,16 @@ def _yuan(fen: int) -> str:
 def _instant(text: str, language: str) -> str:
     at = datetime.fromisoformat(text).astimezone(SHANGHAI)
     return f"{at.month}月{at.day}日{at:%H:%M}" if language == CHINESE else f"{at:%b} {at.day}, {at:%H:%M}"
+
+
+def _full_instant(text: str) -> str:
+    at = datetime.fromisoformat(text).astimezone(SHANGHAI)
+    return f"{at.year}年{at.month}月{at.day}日 {at:%H:%M}"
+
+
+def _full_day(text: str) -> str:
+    day = date.fromisoformat(text)
+    return f"{day.year}年{day.month}月{day.day}日"
 
 
 def _day(text: str, language: str) -> str:
@@ -173,19 +200,28 @@ def _month(text: str, language: str) -> str:
     return f"{first.year}年{first.month}月" if language == CHINESE else f"{first:%b %Y}"
 
 
+def _since(starts_on: str, *, is_taken_back: bool, language: str) -> str:
+    """From when prices hold, or that those of before hold on, where a change that was announced does not come."""
+    if language == CHINESE:
+        return f"{starts_on}起不再调整，仍执行" if is_taken_back else f"自{starts_on}起执行"
+    return f"does not change on {starts_on}; it stays" if is_taken_back else f"from {starts_on} is"
+
+
+_LEVELS: Final = {
+    "fen": ("已低于{}元", "below {} yuan"),
+    "own": ("低于您设的{}元", "below the {} yuan you set"),
+    "percent": ("不足上次充值的{}%", "below {} % of the last recharge"),
+    "days": ("约够用{}天", "enough for about {} days"),
+    "used_up": ("已用完，请尽快充值", "used up"),
+    "": ("已恢复正常", "no longer low"),
+}
+
+
 def _level(level: str, language: str) -> str:
-    """What was reached: `fen:500`, `percent:20`, `days:3`, `own:5000`."""
+    """What was reached: `fen:500`, `percent:20`, `days:3`, `own:5000`, `used_up`; blank for none any more."""
     how, _colon, figure = level.partition(":")
-    is_chinese = language == CHINESE
-    if how == "fen":
-        return f"已低于{_yuan(int(figure))}元" if is_chinese else f"below {_yuan(int(figure))} yuan"
-    if how == "own":
-        return f"低于您设的{_yuan(int(figure))}元" if is_chinese else f"below the {_yuan(int(figure))} yuan you set"
-    if how == "percent":
-        return f"不足上次充值的{figure}%" if is_chinese else f"less than {figure} % of the last recharge"
-    if how == "days":
-        return f"约够用{figure}天" if is_chinese else f"enough for about {figure} days"
-    return ""
+    words = _LEVELS[how][0 if language == CHINESE else 1]
+    return words.format(_yuan(int(figure)) if how in ("fen", "own") else figure)
 
 
 def _decision(state: str, language: str) -> str:
@@ -204,6 +240,10 @@ def _as_told(name: str) -> _Writer:
     return lambda value, language: (name, _told(value, language))
 
 
+def _stamp(name: str, write: Callable[[str], str]) -> _Writer:
+    return lambda value, _language: (name, write(value))
+
+
 # By the name in the context: the name in a text, and the words.
 _WRITERS: Final[dict[str, _Writer]] = {
     "amount_fen": lambda value, _language: ("amount", _yuan(value)),
@@ -220,4 +260,14 @@ _WRITERS: Final[dict[str, _Writer]] = {
 } | {
     name: _as_told(name)
     for name in ("note", "hours", "why", "how", "alarm", "tariff", "prices", "count", "meters", "what", "summary")
+}
+
+_STAMPS: Final[dict[str, _Writer]] = {
+    name: _stamp(name, write)
+    for names, write in (
+        (("read_at", "not_before", "at"), _full_instant),
+        (("starts_on", "day"), _full_day),
+        (("month",), lambda text: _month(text, CHINESE)),
+    )
+    for name in names
 }

@@ -21,8 +21,8 @@ CONTEXTS: Final[dict[str, dict[str, Any]]] = {
     "refund_done": {"amount_fen": 5_000},
     "dispute_decided": {"state": "upheld", "note": "已更正", "read_at": _AT},
     "low_balance": {"available_fen": 1_234, "level": "percent:20"},
-    "balance_used_up": {"available_fen": -50},
-    "balance_is_well": {"available_fen": 9_850},
+    "balance_used_up": {"available_fen": -50, "level": "used_up"},
+    "balance_is_well": {"available_fen": 9_850, "level": ""},
     "cut_notice": {
         "available_fen": -120,
         "hours": 24,
@@ -31,7 +31,7 @@ CONTEXTS: Final[dict[str, dict[str, Any]]] = {
     },
     "power_off": {
         "why": _both("余额已用完", "the balance is used up"),
-        "how": _both("充值后自动恢复。", "It comes back after a recharge."),
+        "how": _both("充值后几秒内恢复供电。", "Recharge, and the power comes back within seconds."),
         "at": _AT,
     },
     "power_back": {"at": _AT},

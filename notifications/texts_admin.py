@@ -24,7 +24,6 @@ from notifications.models import Channel, Template
 from notifications.routing import SMS
 
 OURS = letters.OURS
-SENTENCE = "phone_sentence"  # "电话400-800-1234。", nothing where the property has no number
 
 
 class TemplateForm(RuledForm):
@@ -38,7 +37,7 @@ class TemplateForm(RuledForm):
         if self.errors:
             return cleaned
         kind, channel = str(cleaned["kind"]), str(cleaned["channel"])
-        known = {*PLACE, SENTENCE, *TOLD[kind].names}
+        known = {*PLACE, *TOLD[kind].names}
         if channel not in OURS and not cleaned["template_id"]:
             self.add_error("template_id", ValidationError(_("This channel carries only templates of the vendor.")))
         self._check_names("text", letters.names_in(cleaned["text"]), known)
@@ -75,7 +74,6 @@ def preview(_request: HttpRequest, template: Template) -> dict[str, Any]:
     )
     texts = letters.Texts({(template.property_id, template.kind, template.channel, template.language): row})
     message = samples.message(template.kind, place=template.property)
-    message.property_id = template.property_id or 0
     written = texts.write(
         message=message, channel=template.channel, language=template.language, reference="", address=""
     )
