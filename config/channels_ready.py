@@ -43,13 +43,15 @@ SMS: Final = (Channel.SMS_ALIYUN, Channel.SMS_TENCENT)
 
 def message_channels(_now: datetime) -> Iterator[Ailment]:
     """Each channel: not set up (a warning), set up halfway (wrong), without news of what arrived or without texts."""
+    carrying = _carrying()
     for channel, names in NEEDED.items():
         wanted = [name for name in names if getattr(settings, name)]
         if not wanted:
             yield Ailment(channel, "is not set up", f"set {', '.join(names)}, or do without it", is_warning=True)
             continue
         yield from _halfway(channel, names)
-        yield from _texts(channel)
+        if channel not in carrying:
+            yield _textless(channel)
         yield from _hears(channel)
     yield from _receipts_secret()
     for name in AES_KEYS:
@@ -64,18 +66,21 @@ def _halfway(channel: Channel, names: tuple[str, ...]) -> Iterator[Ailment]:
             yield from _unreadable(name)
 
 
-def _texts(channel: Channel) -> Iterator[Ailment]:
+def _carrying() -> set[str]:
+    """The channels for which some text has a template of the vendor."""
     try:
-        has_texts = Template.objects.filter(channel=channel).exclude(template_id="").exists()
+        return set(Template.objects.exclude(template_id="").values_list("channel", flat=True))
     except DatabaseError:
-        return  # `database` has said so
-    if not has_texts:
-        yield Ailment(
-            channel,
-            "no text has a template of the vendor, so nothing goes by it",
-            "enter the templates' ids in the admin (texts of messages)",
-            is_warning=True,
-        )
+        return set(NEEDED)  # `database` has said so
+
+
+def _textless(channel: Channel) -> Ailment:
+    return Ailment(
+        channel,
+        "no text has a template of the vendor, so nothing goes by it",
+        "enter the templates' ids in the admin (texts of messages)",
+        is_warning=True,
+    )
 
 
 def _hears(channel: Channel) -> Iterator[Ailment]:

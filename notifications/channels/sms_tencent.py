@@ -111,15 +111,17 @@ class TencentSms:
         return told if isinstance(told, dict) else {}
 
 
-def authorization(secret_id: str, secret_key: str, *, host: str, body: bytes, now: datetime) -> str:
+def authorization(
+    secret_id: str, secret_key: str, *, host: str, body: bytes, now: datetime, service: str = "sms"
+) -> str:
     """The header of a POST of JSON to the path /."""
     day, at = f"{now:%Y-%m-%d}", int(now.timestamp())
     digest = hashlib.sha256(body).hexdigest()
     request = f"POST\n/\n\ncontent-type:{JSON}\nhost:{host}\n\n{SIGNED}\n{digest}"
-    scope = f"{day}/sms/tc3_request"
+    scope = f"{day}/{service}/tc3_request"
     to_sign = f"{ALGORITHM}\n{at}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = f"TC3{secret_key}".encode()
-    for part in (day, "sms", "tc3_request"):
+    for part in (day, service, "tc3_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
     return f"{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={SIGNED}, Signature={signature}"
