@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from notifications import pages as messages
 from portal import pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -15,6 +16,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("portal.urls")),
     path("api/v1/", include("payments.api_urls")),
+    path("api/v1/", include("notifications.api_urls")),
+    path("messages/off/<str:token>/", messages.off, name="messages-off"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("i18n/", include("django.conf.urls.i18n")),

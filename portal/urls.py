@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal import api, bills_api, disputes_api, emergency_api, timeline_api, usage_api
+from portal import alert_level_api, api, bills_api, disputes_api, emergency_api, timeline_api, usage_api
 
 urlpatterns = [
     path("homes", api.Homes.as_view(), name="homes"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("homes/<int:home>/prices", usage_api.HomePrices.as_view(), name="prices"),
     path("homes/<int:home>/timeline", timeline_api.Timeline.as_view(), name="timeline"),
     path("homes/<int:home>/emergency-credit", emergency_api.EmergencyCredit.as_view(), name="emergency_credit"),
+    path("homes/<int:home>/alert-level", alert_level_api.AlertLevel.as_view(), name="alert_level"),
     path("homes/<int:home>/disputes", disputes_api.Disputes.as_view(), name="disputes"),
     path(
         "homes/<int:home>/disputes/<int:dispute>/withdraw",

@@ -1,0 +1,35 @@
+"""What a person was told, as they find it again: newest first. What was sent to somebody stays theirs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from accounts.models import User
+from notifications.models import Channel, Delivery
+
+
+def of(user: User) -> QuerySet[Delivery]:
+    """The inbox, with message, home and property loaded. Plan: the index on (user, made_at)."""
+    ours = Delivery.objects.filter(user=user, channel=Channel.INBOX)
+    return ours.select_related("message__tenancy__room__building", "message__property").order_by("-pk")
+
+
+def unread(user: User) -> int:
+    return Delivery.objects.filter(user=user, channel=Channel.INBOX, state=Delivery.State.HANDED).count()
+
+
+def read(*, user: User, up_to: int, only: bool, now: datetime) -> int:
+    """This one, or (`only` false) it and all before it, were opened. Returns how many; again
+    it changes nothing.
+
+    That somebody opened it is proof that they know (proof.py), so no other channel is tried any more.
+    """
+    ours = Delivery.objects.filter(user=user, channel=Channel.INBOX, state=Delivery.State.HANDED)
+    chosen = ours.filter(pk=up_to) if only else ours.filter(pk__lte=up_to)
+    messages = list(chosen.values_list("message", flat=True))
+    count = chosen.update(state=Delivery.State.READ, read_at=now, ended_at=now)
+    others = Delivery.objects.filter(user=user, message__in=messages, follow_at__isnull=False)
+    others.update(follow_at=None)
+    return count
