@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from accounts.vendors import Answer as Told
@@ -10,6 +11,9 @@ from accounts.vendors import ProviderBadAnswer, ProviderError, ProviderRefused, 
 from notifications.channels.base import Answer, Outcome
 
 TOO_MANY: Final = 429
+LONGEST: Final = 64  # what we keep of a vendor's number or code
+LONGEST_MESSAGE: Final = 400
+MOST_PARTS: Final = 20
 NOT_EVEN_CONNECTED: Final = {"ConnectTimeout", "SSLError"}  # nothing was sent
 
 
@@ -39,6 +43,20 @@ def wechat_failed(error: ProviderError) -> Answer:
     return failed(error)
 
 
+def text_of(row: Mapping[str, Any], name: str) -> str:
+    """A vendor's text or number as our tables take it: blank where it is neither, or holds what no text holds."""
+    value = row.get(name)
+    text = str(value)[:LONGEST] if isinstance(value, str | int) else ""
+    return text if text.isprintable() else ""
+
+
+def parts_of(row: Mapping[str, Any], name: str) -> int:
+    """How many parts of an SMS were charged; 0 where the vendor does not say, or says what cannot be."""
+    text = text_of(row, name)
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= MOST_PARTS else 0
+
+
 def without_person(text: str, address: str) -> str:
     """A vendor's message, for the log and the staff: without the number or openid that it may repeat."""
-    return text.replace(address, "…")[:200] if address else text[:200]
+    shown = "".join(character for character in text[:LONGEST_MESSAGE] if character.isprintable())
+    return (shown.replace(address, "…") if address else shown)[:200]

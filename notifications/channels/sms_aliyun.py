@@ -45,7 +45,7 @@ LATER: Final = {
     "InvalidTimeStamp.Expired",
 }
 NO_SUCH_PERSON: Final = {"isv.MOBILE_NUMBER_ILLEGAL"}
-FATES: Final = {1: Fate.HANDED, 2: Fate.UNDELIVERED, 3: Fate.DELIVERED}
+FATES: Final = {"1": Fate.HANDED, "2": Fate.UNDELIVERED, "3": Fate.DELIVERED}
 
 
 class AliyunSms:
@@ -72,9 +72,11 @@ class AliyunSms:
             told = self._call("SendSms", params)
         except ProviderError as error:
             return calls.failed(error)
-        code = str(told.get("Code") or "")
+        code = calls.text_of(told, "Code")
         if code == "OK":
-            return Answer(outcome=Outcome.HANDED, vendor_id=str(told.get("BizId") or ""))
+            return Answer(outcome=Outcome.HANDED, vendor_id=calls.text_of(told, "BizId"))
+        if not code:
+            return Answer(outcome=Outcome.UNKNOWN, code="malformed")
         return Answer(
             outcome=Outcome.LATER if code in LATER or code.startswith("isp.") else Outcome.REFUSED,
             code=code,
@@ -138,13 +140,13 @@ def _is_of(row: Any, reference: str) -> bool:
 
 
 def _receipt(row: dict[str, Any]) -> Receipt:
-    fate = FATES.get(int(row.get("SendStatus") or 0), Fate.HANDED)
+    fate = FATES.get(calls.text_of(row, "SendStatus"), Fate.HANDED)
     is_delivered = fate == Fate.DELIVERED
     return Receipt(
         fate=fate,
         reference=str(row["OutId"]),
         at=beijing(str(row.get("ReceiveDate") or "")),
-        code="" if is_delivered else str(row.get("ErrCode") or ""),
+        code="" if is_delivered else calls.text_of(row, "ErrCode"),
     )
 
 

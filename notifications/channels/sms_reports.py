@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from notifications.channels.base import BadReceiptError, Fate, Receipt
+from notifications.channels.calls import parts_of, text_of
 from notifications.channels.sms_aliyun import beijing
 
-LONGEST: Final = 64  # what we keep of a number or a code
-MOST_PARTS: Final = 20
 # Carriers report within three days; another year is a fault of the report.
 OLDEST, AHEAD = timedelta(days=7), timedelta(hours=1)
 ALIYUN_FATES: Final = {"True": Fate.DELIVERED, "False": Fate.UNDELIVERED}
@@ -30,7 +29,6 @@ def aliyun(body: bytes, *, now: datetime) -> list[Receipt]:
         fate, vendor_id = ALIYUN_FATES.get(str(row.get("success")).capitalize()), text_of(row, "biz_id")
         if fate is None or not vendor_id:
             continue
-        parts = text_of(row, "sms_size")
         receipts.append(
             Receipt(
                 fate=fate,
@@ -38,7 +36,7 @@ def aliyun(body: bytes, *, now: datetime) -> list[Receipt]:
                 vendor_id=vendor_id,
                 at=_at(row.get("report_time"), now),
                 code="" if fate == Fate.DELIVERED else text_of(row, "err_code"),
-                parts=int(parts) if parts.isascii() and parts.isdigit() and int(parts) <= MOST_PARTS else 0,
+                parts=parts_of(row, "sms_size"),
             )
         )
     return receipts
@@ -60,13 +58,6 @@ def tencent(body: bytes, *, now: datetime) -> list[Receipt]:
             )
         )
     return receipts
-
-
-def text_of(row: Mapping[str, Any], name: str) -> str:
-    """A vendor's text or number as our tables take it: blank where it is neither, or holds what no text holds."""
-    value = row.get(name)
-    text = str(value)[:LONGEST] if isinstance(value, str | int) else ""
-    return text if text.isprintable() else ""
 
 
 def _rows(body: bytes) -> list[Mapping[str, Any]]:

@@ -37,6 +37,8 @@ LATER: Final = (
     "AuthFailure.SignatureExpire",
     "ResourceUnavailable",
 )
+FATES: Final = {"SUCCESS": Fate.DELIVERED, "FAIL": Fate.UNDELIVERED}
+LAST_INSTANT: Final = 1 << 32
 NO_SUCH_PERSON: Final = "InvalidParameterValue.IncorrectPhoneNumber"
 
 
@@ -128,26 +130,32 @@ def authorization(
 
 
 def _answer(about: dict[str, Any], letter: Letter) -> Answer:
-    code = str(about.get("Code") or "")
+    code = calls.text_of(about, "Code")
     if code == "Ok":
-        fee = about.get("Fee")
-        parts = fee if isinstance(fee, int) and fee > 0 else 0
-        return Answer(outcome=Outcome.HANDED, vendor_id=str(about.get("SerialNo") or ""), parts=parts)
+        number, parts = calls.text_of(about, "SerialNo"), calls.parts_of(about, "Fee")
+        return Answer(outcome=Outcome.HANDED, vendor_id=number, parts=parts)
+    if not code:
+        return Answer(outcome=Outcome.UNKNOWN, code="malformed")
     return Answer(
         outcome=Outcome.LATER if code.startswith(LATER) else Outcome.REFUSED,
-        code=code[:64],
+        code=code,
         detail=calls.without_person(str(about.get("Message") or ""), letter.address),
         is_person_gone=code == NO_SUCH_PERSON,
     )
 
 
 def _receipt(row: dict[str, Any]) -> Receipt:
-    is_delivered = row.get("ReportStatus") == "SUCCESS"
-    at = row.get("UserReceiveTime")
+    status = calls.text_of(row, "ReportStatus")
     return Receipt(
-        fate=Fate.DELIVERED if is_delivered else Fate.UNDELIVERED,
+        fate=FATES.get(status, Fate.HANDED),
         reference=str(row["SessionContext"]),
-        vendor_id=str(row.get("SerialNo") or ""),
-        at=datetime.fromtimestamp(at, UTC) if isinstance(at, int) and at > 0 else None,
-        code="" if is_delivered else str(row.get("Description") or ""),
+        vendor_id=calls.text_of(row, "SerialNo"),
+        at=_at(calls.text_of(row, "UserReceiveTime")),
+        code="" if status == "SUCCESS" else calls.text_of(row, "Description"),
     )
+
+
+def _at(text: str) -> datetime | None:
+    """Seconds of Unix; None where it is something else."""
+    is_instant = text.isascii() and text.isdigit() and 0 < int(text) < LAST_INSTANT
+    return datetime.fromtimestamp(int(text), UTC) if is_instant else None

@@ -26,7 +26,7 @@ from wechatpy.crypto import PrpCrypto
 from wechatpy.exceptions import WeChatException
 
 from notifications.channels.base import BadReceiptError, Fate, Receipt
-from notifications.channels.sms_reports import text_of
+from notifications.channels.calls import text_of
 
 CLOCK_MAY_BE_OFF_S: Final = 600  # WeChat repeats within a minute
 LONGEST_ECHO: Final = 128
