@@ -191,9 +191,9 @@ class SmsBox(Box):
     def _take(self, vendor: str, to: str, template: str, params: Any, reference: str) -> Sms:
         if not (len(to) == 11 and to.isdigit()):
             raise SmsError(*_WRONG_NUMBER[vendor])
-        now = time.time()
         number = f"{secrets.randbelow(10**18):018d}^0" if vendor == "aliyun" else f"5000:{secrets.token_hex(14)}"
         with self.lock:
+            now = time.time()  # taken in turn, or the one before would seem to come later
             same = [
                 one
                 for one in self.by_phone[to]
