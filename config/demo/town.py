@@ -111,7 +111,7 @@ class Town:
             "TENCENT_SMS_SECRET_KEY_REF": f"file:{sms['tencent']['secret_key_file']}",
             "TENCENT_SMS_APP_ID": sms["tencent"]["app_id"],
             "TENCENT_SMS_SIGN_NAME": sms["sign_name"],
-            "RECEIPTS_SECRET_REF": f"file:{self._receipts_secret()}",
+            "RECEIPTS_SECRET_REF": f"file:{self.receipts_secret()}",
             "ALIPAY_GATEWAY_URL": f"{self.at.alipay}/gateway.do",
             "ALIPAY_APP_ID": alipay["app_id"],
             "ALIPAY_PRIVATE_KEY_REF": f"file:{alipay['app_private_key_file']}",
@@ -120,7 +120,7 @@ class Town:
             "LOG_FORMAT": "json",
         }
 
-    def _receipts_secret(self) -> Path:
+    def receipts_secret(self) -> Path:
         """A part of the address that SMS vendors report to, made once."""
         file = self.ground.folder / "receipts_secret"
         if not file.exists():
