@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts import staff
@@ -35,6 +35,11 @@ A_MONTH = timedelta(days=31)
 @admin.display(description=_("kind"), ordering="message__kind")
 def kind_of(delivery: Delivery) -> str:
     return delivery.message.kind_in_words()
+
+
+@admin.display(description=_("state"), ordering="state")
+def state_of(delivery: Delivery) -> str:
+    return delivery.state_in_words()
 
 
 @admin.display(description=_("home"), ordering="message__tenancy")
@@ -65,7 +70,7 @@ class StateFilter(CodeFilter):
 
 
 class ChannelFilter(CodeFilter):
-    title = _("channel")
+    title = pgettext_lazy("message", "channel")
     parameter_name = "channel"
     field = "channel"
     words = dict(Channel.choices)  # noqa: RUF012
@@ -84,13 +89,15 @@ def _send_again(request: HttpRequest, delivery: Delivery, answers: Answers) -> s
 
 
 def _about(delivery: Delivery) -> Facts:
-    return [(kind_of(delivery), f"{delivery.get_channel_display()} · {delivery.get_state_display()}")]
+    return [(kind_of(delivery), f"{delivery.get_channel_display()} · {delivery.state_in_words()}")]
 
 
 class TrialForm(DeskForm):
     property = forms.ModelChoiceField(Property.objects.none(), label=_("Property"), empty_label=None)
     phone = forms.CharField(label=_("phone"), max_length=11, help_text=_("Of a person who is known here."))
-    channel = forms.ChoiceField(label=_("channel"), choices=[one for one in Channel.choices if one[0] != Channel.INBOX])
+    channel = forms.ChoiceField(
+        label=pgettext_lazy("message", "channel"), choices=[one for one in Channel.choices if one[0] != Channel.INBOX]
+    )
 
     def prepare(self) -> None:
         self.fields["property"].queryset = staff.places_where(self.request, staff.DESK).order_by("name")  # type: ignore[attr-defined]  # a choice among rows
@@ -125,13 +132,13 @@ class DeliveryAdmin(AskingAdmin[Delivery]):
     change_list_template = "admin/deliveries.html"
     related = ("message__tenancy__room__building", "property", "user", "sent_again_by")
     fields = (
-        *(kind_of, home_of, "user", "channel", address_of, "language", "text", "state"),
+        *(kind_of, home_of, "user", "channel", address_of, "language", "text", state_of),
         *("made_at", "next_at", "claimed_at", "handed_at", "delivered_at", "read_at", "ended_at", "tries"),
         *("vendor_id", "template_id", words_column("code", label=_("code of the vendor")), "detail", "parts", cost_of),
         *("turn", "sent_again_by", "reason", "reference"),
     )
     list_display = (
-        *("made_at", kind_of, home_of, "user", "channel", "state", address_of),
+        *("made_at", kind_of, home_of, "user", "channel", state_of, address_of),
         *(words_column("code", label=_("code of the vendor")), "handed_at", "delivered_at", "property"),
     )
     list_filter = (PropertyFilter, ChannelFilter, StateFilter, KindFilter)
@@ -206,7 +213,14 @@ def costs(request: HttpRequest) -> dict[str, Any]:
         .order_by("-made_at__date", "property__name", "channel")
     )
     lines = list(rows)
-    heads: list[Text] = [_("day"), _("property"), _("channel"), _("messages"), _("handed over"), _("arrived")]
+    heads: list[Text] = [
+        _("day"),
+        _("property"),
+        pgettext_lazy("message", "channel"),
+        _("messages"),
+        _("handed over"),
+        _("arrived"),
+    ]
     cells = (
         (
             f"{one['made_at__date']:%Y-%m-%d}",
@@ -251,10 +265,18 @@ class PreferenceAdmin(ScopedAdmin[Preference]):
 def way_of(message: Message) -> str:
     """Every delivery of a message, in the order in which they were made."""
     rows = message.deliveries.select_related("user").order_by("pk")
-    heads: list[Text] = [_("to"), _("channel"), _("state"), _("made"), _("handed over"), _("arrived"), _("read")]
+    heads: list[Text] = [
+        pgettext_lazy("message", "to"),
+        pgettext_lazy("message", "channel"),
+        _("state"),
+        _("made"),
+        _("handed over"),
+        _("arrived"),
+        _("read"),
+    ]
     cells = (
         (
-            *(one.user, one.get_channel_display(), one.get_state_display()),
+            *(one.user, one.get_channel_display(), one.state_in_words()),
             *(_told(at) for at in (one.made_at, one.handed_at, one.delivered_at, one.read_at)),
         )
         for one in rows

@@ -175,8 +175,8 @@ class Messages:
         until(lambda: self._arrived(reader), "the vendor lists it", within_s=WITHIN_S)
         if reader.channel != Channel.ALIPAY_TEMPLATE:  # which tells nobody what arrived
             until(ours.filter(state=Delivery.State.DELIVERED).exists, "its receipt came", within_s=WITHIN_S)
-        waited_ms = ((sent.handed_at or message.left_at) - message.left_at) / timedelta(milliseconds=1)
-        return f"{sent.text}   ({waited_ms:.0f} ms after the warning was left)"
+        waited_ms = ((sent.handed_at or sent.made_at) - sent.made_at) / timedelta(milliseconds=1)
+        return f"{sent.text}   (with the vendor after {waited_ms:.0f} ms)"
 
     def _arrived(self, reader: Reader) -> list[dict[str, Any]]:
         url = {Channel.ALIPAY_TEMPLATE: self.town.at.alipay, Channel.SMS_ALIYUN: self.town.at.sms}

@@ -7,8 +7,8 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from notifications.kinds import MESSAGES
 
@@ -97,8 +97,10 @@ class Delivery(models.Model):
 
     message = models.ForeignKey(Message, models.PROTECT, related_name="deliveries", verbose_name=_("message"))
     property = models.ForeignKey("accounts.Property", models.PROTECT, related_name="+", verbose_name=_("property"))
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="deliveries", verbose_name=_("to"))
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="deliveries", verbose_name=pgettext_lazy("message", "to")
+    )
+    channel = models.CharField(pgettext_lazy("message", "channel"), max_length=16, choices=Channel.choices)
     turn = models.PositiveSmallIntegerField(_("turn"), default=0)
     reference = models.CharField(_("reference"), max_length=32)
     address = models.CharField(_("address"), max_length=128, blank=True, default="")
@@ -170,7 +172,13 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_channel_display()} · {self.get_state_display()}"
+        return f"{self.get_channel_display()} · {self.state_in_words()}"
+
+    def state_in_words(self) -> str:
+        """What lies in the inbox was handed to nobody else."""
+        if self.channel == Channel.INBOX and self.state == Delivery.State.HANDED:
+            return gettext("not opened yet")
+        return self.get_state_display()
 
 
 class EarlyReceipt(models.Model):

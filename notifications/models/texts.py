@@ -7,7 +7,9 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
+from notifications.kinds import MESSAGES
 from notifications.models.messages import Channel
 
 
@@ -29,7 +31,7 @@ class Template(models.Model):
         help_text=_("Blank: for all properties that have none of their own."),
     )
     kind = models.CharField(_("kind"), max_length=32)
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    channel = models.CharField(pgettext_lazy("message", "channel"), max_length=16, choices=Channel.choices)
     language = models.CharField(_("language"), max_length=8, choices=settings.LANGUAGES, default="zh-hans")
     template_id = models.CharField(_("template of the vendor"), max_length=64, blank=True, default="")
     text = models.TextField(_("text"), blank=True, default="")
@@ -49,4 +51,5 @@ class Template(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} · {self.get_channel_display()} · {self.language}"
+        kind = MESSAGES.get(self.kind, self.kind)
+        return f"{kind} · {self.get_channel_display()} · {self.get_language_display()}"
