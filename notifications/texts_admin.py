@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import ForeignKey
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -36,7 +37,8 @@ class TemplateForm(RuledForm):
         cleaned = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
-        kind, channel = str(cleaned["kind"]), str(cleaned["channel"])
+        kind = str(cleaned["kind"])
+        channel = str(cleaned.get("channel", self.instance.channel))  # fixed once it is saved
         known = {*PLACE, *TOLD[kind].names}
         if channel not in OURS and not cleaned["template_id"]:
             self.add_error("template_id", ValidationError(_("This channel carries only templates of the vendor.")))
@@ -122,6 +124,15 @@ class TemplateAdmin(ScopedAdmin[Template]):
     list_filter = (PropertyFilter, "channel", "language")
     search_fields = ("kind", "template_id", "text")
     pages = (Page(name="preview", label=_("Preview"), shows=preview),)
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelChoiceField[Any] | None:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None:
+            field.required = not staff.who(request).is_superuser
+            field.help_text = "" if field.required else field.help_text
+        return field
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: Any) -> None:
         obj.changed_at, obj.changed_by = timezone.now(), staff.who(request)
