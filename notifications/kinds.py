@@ -44,6 +44,7 @@ KINDS = {
     "meters_silent": _("Meters that are not heard"),
     "slow_restore": _("Power takes long to come back"),
     "unreachable": _("Debt, and nobody knows that the notice arrived"),
+    "messages_wait": _("Messages are not sent: is the carrier running?"),
     "review_failed": _("Supply of a home cannot be decided"),
 }
 

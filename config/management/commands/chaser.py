@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
         from billing.mirror import sweep as mirror_sweep
         from billing.rating import days, disputing
-        from notifications import staffnews
+        from notifications import lateness, staffnews
         from payments import chase, evidence, health, inbox, keyring, shipping
 
         run_lanes(
@@ -49,6 +49,7 @@ class Command(BaseCommand):
                     outages.look: 30,
                     staffnews.gather: 30,
                     health.look: 30,
+                    lateness.look: 60,
                 }
             ),
             Rounds(  # and these may take minutes, after midnight or after a change of prices
