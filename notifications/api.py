@@ -256,6 +256,6 @@ def _mini_program(request: Request) -> Identity:
 
 
 def _number(text: str, *, name: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > BIGGEST:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20) or int(text) > BIGGEST:
         raise ValidationError({name: _("This is no number of a message.")})
     return int(text)

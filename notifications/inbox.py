@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import User
@@ -27,9 +28,14 @@ def read(*, user: User, up_to: int, only: bool, now: datetime) -> int:
     That somebody opened it is proof that they know (proof.py), so no other channel is tried any more.
     """
     ours = Delivery.objects.filter(user=user, channel=Channel.INBOX, state=Delivery.State.HANDED)
-    chosen = ours.filter(pk=up_to) if only else ours.filter(pk__lte=up_to)
-    messages = list(chosen.values_list("message", flat=True))
-    count = chosen.update(state=Delivery.State.READ, read_at=now, ended_at=now)
-    others = Delivery.objects.filter(user=user, message__in=messages, follow_at__isnull=False)
-    others.update(follow_at=None)
-    return count
+    with transaction.atomic():
+        chosen = dict(
+            (ours.filter(pk=up_to) if only else ours.filter(pk__lte=up_to))
+            .order_by("pk")
+            .select_for_update(no_key=True)
+            .values_list("pk", "message")
+        )
+        Delivery.objects.filter(pk__in=chosen).update(state=Delivery.State.READ, read_at=now, ended_at=now)
+        others = Delivery.objects.filter(user=user, message__in=set(chosen.values()), follow_at__isnull=False)
+        others.update(follow_at=None)
+    return len(chosen)

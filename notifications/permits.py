@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from django.db import transaction
 from django.db.models import Count
 
 from accounts.models import Identity
@@ -35,21 +36,29 @@ class Subscription:
 def report(*, identity: Identity, outcomes: Mapping[str, Outcome], reported_as: str, now: datetime) -> int:
     """What the person answered to one prompt, by template. The same report again changes nothing.
 
-    Templates that are not ours are passed over. Returns how many permits are new. A ban ends what was left.
+    Templates that are not ours are passed over. Returns how many permits are new. A ban ends what was left; it is kept
+    as a permit that ended when it was given, so that a ban told again does not end what was allowed after it.
     """
-    ours = {one.template_id for one in subscriptions(identity)}
-    accepted = [template for template, outcome in outcomes.items() if outcome == "accept" and template in ours]
-    banned = [template for template, outcome in outcomes.items() if outcome == "ban" and template in ours]
-    end(app_id=identity.app_id, openid=identity.subject, template_ids=banned, given_before=now, now=now)
-    left = _left(identity)
-    wanted = [
-        Permit(identity=identity, template_id=template, reported_as=reported_as, given_at=now)
-        for template in accepted
-        if left[template] < AT_MOST
-    ]
-    before = Permit.objects.filter(identity=identity, reported_as=reported_as).count()
-    Permit.objects.bulk_create(wanted, ignore_conflicts=True)
-    return Permit.objects.filter(identity=identity, reported_as=reported_as).count() - before
+    with transaction.atomic():
+        Identity.objects.select_for_update(no_key=True).get(pk=identity.pk)  # one report of a person at a time
+        known = set(
+            Permit.objects.filter(identity=identity, reported_as=reported_as).values_list("template_id", flat=True)
+        )
+        ours = {one.template_id for one in subscriptions(identity)} - known
+        banned = [template for template, outcome in outcomes.items() if outcome == "ban" and template in ours]
+        end(app_id=identity.app_id, openid=identity.subject, template_ids=banned, given_before=now, now=now)
+        left = _left(identity)
+        accepted = [
+            template
+            for template, outcome in outcomes.items()
+            if outcome == "accept" and template in ours and left[template] < AT_MOST
+        ]
+        about = {"identity": identity, "reported_as": reported_as, "given_at": now}
+        Permit.objects.bulk_create(
+            [Permit(template_id=template, **about) for template in accepted]
+            + [Permit(template_id=template, ended_at=now, **about) for template in banned]
+        )
+    return len(accepted)
 
 
 def end(*, app_id: str, openid: str, template_ids: Iterable[str], given_before: datetime, now: datetime) -> int:

@@ -163,7 +163,15 @@ def test_without_a_login_that_holds_there_is_nothing(client, tenant, method, pat
         assert call(f"/api/v1/{path}", {}, content_type="application/json", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize("before", ["x", "-1", "1.5", "9" * 30, "٣"])
+def test_a_removed_member_keeps_the_inbox_and_loses_the_home(client, home, tenant):
+    home.members.update(left_at=timezone.now() - timedelta(days=1))
+
+    assert ask(client, "messages", tenant).status_code == 200
+    assert ask(client, f"homes/{home.pk}/alert-level", tenant).status_code == 404
+    assert send(client, f"homes/{home.pk}/alert-level", tenant, {"yuan": "3"}, method="put").status_code == 404
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "1.5", "9" * 30, "9" * 3000, "٣"])
 def test_a_place_that_is_none_is_refused(client, tenant, before):
     assert ask(client, "messages", tenant, before=before).status_code == 400
 
@@ -207,6 +215,16 @@ def test_a_ban_ends_what_was_left(client, mini):
     send(client, "message-permits", mini, prompted(key="prompt-0002", tmpl_low="ban"))
 
     assert not Permit.objects.filter(ended_at=None).exists()
+
+
+def test_a_ban_that_is_told_again_does_not_end_what_was_allowed_after_it(client, mini):
+    banned = prompted(key="prompt-0001", tmpl_low="ban")
+    send(client, "message-permits", mini, banned)
+    send(client, "message-permits", mini, prompted(key="prompt-0002", tmpl_low="accept"))
+
+    send(client, "message-permits", mini, banned)
+
+    assert Permit.objects.filter(ended_at=None).count() == 1
 
 
 def test_nobody_piles_up_permits_without_end(client, mini):
@@ -327,6 +345,14 @@ def test_a_link_says_what_it_will_do_and_does_it_when_it_is_told_to(client, tena
 
 def test_there_is_no_link_for_what_is_compulsory(tenant):
     assert links.off_url(user_id=tenant.pk, kind="cut_notice") == ""
+
+
+def test_a_link_ends_after_a_year(client, tenant, monkeypatch):
+    url = path_of(links.off_url(user_id=tenant.pk, kind="monthly_bill"))
+    monkeypatch.setattr(links, "VALID_FOR", timedelta(seconds=-1))  # as if a year had gone by
+
+    assert client.post(url).status_code == 404
+    assert not Preference.objects.exists()
 
 
 def test_a_forged_link_leads_nowhere(client, tenant):
