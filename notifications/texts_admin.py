@@ -48,11 +48,13 @@ class TemplateForm(RuledForm):
             self.add_error("fields", ValidationError(_('Write them as {"thing1": "{room}"}.')))
             return cleaned
         self._check_names("fields", [name for value in fields.values() for name in letters.names_in(value)], known)
-        if channel in (Channel.WECHAT_SUBSCRIBE, Channel.WECHAT_TEMPLATE):
+        if channel in letters.WECHAT:
             for name in fields:
                 if lengths.field_limit(name) is None:
                     told = gettext("%(name)s is no field of WeChat's, such as thing1 or amount2.") % {"name": name}
                     self.add_error("fields", ValidationError(told))
+        if channel == Channel.SMS_TENCENT and list(fields) != [str(n) for n in range(1, len(fields) + 1)]:
+            self.add_error("fields", ValidationError(_("Parameters of Tencent Cloud are numbered: 1, 2, 3.")))
         return cleaned
 
     def _check_names(self, field: str, used: list[str], known: set[str]) -> None:
@@ -87,7 +89,7 @@ def preview(_request: HttpRequest, template: Template) -> dict[str, Any]:
     rows = [(name, value, _room_of(name, value)) for name, value in written.letter.fields.items()]
     if rows:
         context["tables"] = [(gettext("Fields"), table([_("field"), _("value"), _("characters")], rows))]
-    context["notes"] = list(_notes(template, written.parts))
+    context["notes"] = list(_notes(template, written))
     return context
 
 
@@ -96,13 +98,18 @@ def _room_of(name: str, value: str) -> str:
     return f"{len(value)} / {limit}" if limit else str(len(value))
 
 
-def _notes(template: Template, parts: int) -> Iterator[str]:
+def _notes(template: Template, written: letters.Written) -> Iterator[str]:
     yield gettext("With made-up facts. What is too long for a field is cut.")
-    if parts > 1:
+    if written.parts > 1:
         told = gettext(
             "An SMS has %(one)d characters, each part of a longer one %(part)d: this is charged %(parts)d times."
         )
-        yield told % {"one": lengths.ONE_SMS, "part": lengths.A_PART, "parts": parts}
+        yield told % {"one": lengths.ONE_SMS, "part": lengths.A_PART, "parts": written.parts}
+    if template.channel in letters.WECHAT:
+        told = gettext("%(name)s does not take “%(value)s”: WeChat would refuse the message.")
+        for name, value in written.letter.fields.items():
+            if not lengths.fits(name, value):
+                yield told % {"name": name, "value": value}
 
 
 @admin.register(Template)

@@ -77,6 +77,7 @@ def test_finance_and_service_change_no_text(place):
         ({"template_id": ""}, "template_id", "only templates of the vendor"),
         ({"fields": "[1]"}, "fields", "Write them as"),
         ({"fields": '{"a": 5}'}, "fields", "Write them as"),
+        ({"channel": "sms_tencent", "fields": '{"room": "{room}"}'}, "fields", "are numbered"),
         ({"channel": "wechat_subscribe", "fields": '{"room": "{room}"}'}, "fields", "no field of WeChat"),
     ],
 )
@@ -135,6 +136,12 @@ def test_a_preview_shows_how_much_room_a_field_of_wechat_has(place, desk):
 
     assert "8 / 20" in page
     assert "12.34" in page
+
+
+def test_a_preview_says_what_wechat_would_refuse(place, desk):
+    row = a_template("cut_notice", property=place, channel=Channel.WECHAT_TEMPLATE, fields={"amount2": "{balance}"})
+
+    assert "amount2 does not take “-1.20”" in preview(desk, row)
 
 
 def test_an_english_text_is_shown_in_english(place, desk):
