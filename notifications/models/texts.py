@@ -17,8 +17,8 @@ class Template(models.Model):
     """What a kind of message says by a channel in a language; of one property, or of all that have none of their own.
 
     `text` holds {names} that notifications/kinds.py lists for the kind. `fields` are the parameters that the vendor's
-    template has, in its order, with what we put in: `{"thing1": "{room}", "amount2": "{balance}"}`. Without
-    `template_id` a vendor's channel does not carry this kind.
+    template has, by its names (numbers at Tencent Cloud, which goes by position), with what we put in:
+    `{"thing1": "{room}", "amount2": "{balance}"}`. Without `template_id` a vendor's channel does not carry this kind.
     """
 
     property = models.ForeignKey(

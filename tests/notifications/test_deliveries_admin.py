@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Tenancy, User
 from notifications.models import Delivery, Message
 from tests import makers
 from tests.desk import address, at_work, do, staff_of, told
@@ -25,7 +25,7 @@ def home():
 
 
 @pytest.fixture
-def holder(home) -> User:
+def holder(home: Tenancy) -> User:
     return home.members.get().user
 
 
@@ -44,7 +44,7 @@ def sent(home, holder, *, state: str = "undelivered", channel: str = "sms_aliyun
 
 
 def costs(client, **asked: object) -> str:
-    return client.get(reverse("admin:notifications_delivery_costs", query=asked or None)).content.decode()
+    return str(client.get(reverse("admin:notifications_delivery_costs", query=asked or None)).content.decode())
 
 
 def test_what_did_not_arrive_is_sent_again_with_a_reason(home, holder, desk):

@@ -43,7 +43,7 @@ def refused(page: Any) -> dict[str, list[str]]:
 def preview(client, template: Template) -> str:
     page = client.get(reverse("admin:notifications_template_preview", args=[template.pk]))
     assert page.status_code == 200
-    return page.content.decode()
+    return str(page.content.decode())
 
 
 def test_a_manager_writes_the_text_of_their_own_property(place, desk):
