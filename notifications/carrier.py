@@ -18,7 +18,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import django.db
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
@@ -73,7 +72,7 @@ class Carrier:
         close_old_connections()
         try:
             self.route()
-        except django.db.Error:
+        except Exception:
             log.exception("messages could not be routed; they are looked at again")
             connection.close()
             return False
@@ -121,7 +120,7 @@ class Lane:
         close_old_connections()
         try:
             return self.send_batch(senders) == CLAIM_AT_MOST
-        except django.db.Error:
+        except Exception:
             log.exception("messages by %s could not be claimed or recorded; they are looked at again", self.name)
             connection.close()
             return False

@@ -10,14 +10,16 @@ from typing import Final
 from django.conf import settings
 from django.db import connection, transaction
 
+from notifications import permits
 from notifications.channels.base import Letter
 from notifications.kinds import TOLD
 from notifications.letters import Texts, Written
-from notifications.models import Delivery
+from notifications.models import Delivery, Message
 from notifications.routing import SMS
 
 State = Delivery.State
-TOO_LATE: Final = "too_late"  # a code of ours
+TOO_LATE: Final = "too_late"  # codes of ours
+NOT_TRUE: Final = "withdrawn"  # while its vendor put us off
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,12 @@ def claim(*, channel: str, now: datetime, limit: int) -> list[Claimed]:
             .select_for_update(skip_locked=True, of=("self",))
             .select_related("message__property", "message__tenancy__room__building")[:limit]
         )
+        untrue = [one for one in found if one.message.state == Message.State.WITHDRAWN]
         late = [one for one in found if one.message.left_at + TOLD[one.message.kind].good_for <= now]
         give_up(late, code=TOO_LATE, now=now)
-        fresh = [one for one in found if one not in late]
+        give_up(untrue, code=NOT_TRUE, now=now, state=State.WITHDRAWN)
+        permits.give_back([one.pk for one in (*late, *untrue)])
+        fresh = [one for one in found if one not in late and one not in untrue]
         written = _written(fresh)
         _claim(written, now)
     return [
@@ -65,9 +70,10 @@ def claim(*, channel: str, now: datetime, limit: int) -> list[Claimed]:
     ]
 
 
-def give_up(deliveries: Iterable[Delivery], *, code: str, now: datetime) -> None:
+def give_up(deliveries: Iterable[Delivery], *, code: str, now: datetime, state: str = State.GIVEN_UP) -> None:
+    """They will not be sent."""
     Delivery.objects.filter(pk__in=[one.pk for one in deliveries]).update(
-        state=State.GIVEN_UP, code=code, ended_at=now, next_at=None
+        state=state, code=code, ended_at=now, next_at=None
     )
 
 

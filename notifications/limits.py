@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Count, Max
+from django.db.models.functions import Coalesce
 
 from notifications.models import Channel, Delivery
 
 DAY: Final = timedelta(days=1)
 A_PERSON_A_DAY: Final = 12  # what is not urgent, by all channels but the inbox
+Key = tuple[str, str, str]  # channel, address, template
 OURS: Final = (Channel.INBOX, Channel.CONSOLE)
 
 
@@ -42,20 +44,35 @@ def persons_with_enough(user_ids: Iterable[int], *, now: datetime) -> set[int]:
     return set(counted.values_list("user", flat=True))
 
 
-def addresses_at_their_limit(wanted: Iterable[tuple[str, str, str]], *, now: datetime) -> set[tuple[str, str, str]]:
-    """Which of these (channel, address, template) the vendor would refuse now.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How near an address is to a vendor's limit: it has had all of a day, or may have the next one from `from_at`."""
+
+    is_full: bool = False
+    from_at: datetime | None = None
+
+
+def standing(wanted: Iterable[Key], *, now: datetime) -> dict[Key, Standing]:
+    """By (channel, address, template), for those that had any within a day or wait for one.
 
     Plan: the index on (channel, address).
     """
     limited = {one for one in wanted if one[0] in BY_CHANNEL}
     if not limited:
-        return set()
+        return {}
+    at = Coalesce("claimed_at", "next_at")
     sent = Delivery.objects.filter(
-        channel__in={one[0] for one in limited}, address__in={one[1] for one in limited}, claimed_at__gt=now - DAY
+        channel__in={one[0] for one in limited}, address__in={one[1] for one in limited}, made_at__gt=now - 2 * DAY
+    ).alias(at=at)
+    counted = (
+        sent.filter(at__gt=now - DAY)
+        .values_list("channel", "address", "template_id")
+        .annotate(times=Count("pk"), last=Max(at))
     )
-    counted = sent.values_list("channel", "address", "template_id").annotate(times=Count("pk"), last=Max("claimed_at"))
     return {
-        (channel, address, template)
+        (channel, address, template): Standing(
+            is_full=times >= BY_CHANNEL[channel].a_day, from_at=last + BY_CHANNEL[channel].apart
+        )
         for channel, address, template, times, last in counted
-        if times >= BY_CHANNEL[channel].a_day or last > now - BY_CHANNEL[channel].apart
-    } & limited
+        if (channel, address, template) in limited
+    }

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
-from notifications import outcomes
+from notifications import permits
 from notifications.models import Channel, Delivery, Message
 
 State = Message.State
@@ -78,7 +78,7 @@ def withdraw(*, key: str, now: datetime) -> bool:
 def _was_told(message: Message, now: datetime) -> bool:
     waiting = Delivery.objects.filter(message=message, state=Delivery.State.WAITING)
     taken_back = list(waiting.select_for_update().values_list("pk", flat=True))
-    outcomes.give_back(taken_back)
+    permits.give_back(taken_back)
     Delivery.objects.filter(pk__in=taken_back).update(
         state=Delivery.State.WITHDRAWN, ended_at=now, next_at=None, follow_at=None
     )

@@ -13,7 +13,6 @@ back what a receipt has told already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +20,7 @@ from typing import Final
 from django.db import connection, transaction
 
 from accounts.models import Identity
-from notifications import receipts, routing
+from notifications import permits, receipts, routing
 from notifications.channels.base import Answer, Outcome
 from notifications.claims import TOO_LATE, Claimed, cost_milli_fen
 from notifications.kinds import TOLD
@@ -78,8 +77,10 @@ def record(*, channel: str, results: list[Result], now: datetime) -> None:
     if not results:
         return
     with transaction.atomic():
-        _write([(one, _change(channel, one, now)) for one in results], channel, now)
-        _permits([one for one in results if channel == Channel.WECHAT_SUBSCRIBE], now)
+        changed = [(one, _change(channel, one, now)) for one in results]
+        _write(changed, channel, now)
+        if channel == Channel.WECHAT_SUBSCRIBE:
+            _permits(changed, now)
         _persons(channel, [one for one in results if one.answer.is_person_gone], now)
         receipts.use_early(channel=channel, vendor_ids=[one.answer.vendor_id for one in results], now=now)
 
@@ -123,24 +124,17 @@ def _write(changed: list[tuple[Result, _Change]], channel: str, now: datetime) -
         )
 
 
-def _permits(results: list[Result], now: datetime) -> None:
+def _permits(changed: list[tuple[Result, _Change]], now: datetime) -> None:
     """A permit that WeChat did not use is good again; 43101 ends all that this person had left of the template."""
-    unused = [one for one in results if one.answer.outcome == Outcome.REFUSED and not one.answer.is_permit_gone]
-    give_back([one.claimed.pk for one in unused])
-    for one in results:
+    unsent = (State.REFUSED, State.GIVEN_UP)
+    unused = [one for one, to in changed if to.state in unsent and not one.answer.is_permit_gone]
+    permits.give_back([one.claimed.pk for one in unused])
+    for one, _to in changed:
         if one.answer.is_permit_gone:
             left = Permit.objects.filter(
                 identity__subject=one.claimed.letter.address, template_id=one.claimed.letter.template_id, ended_at=None
             )
             left.update(ended_at=now)
-
-
-def give_back(delivery_ids: Iterable[int]) -> None:
-    """The permits of deliveries of which WeChat has seen nothing, or which it has refused for another reason."""
-    deliveries = Delivery.objects.filter(pk__in=list(delivery_ids), permit__isnull=False)
-    permits = list(deliveries.values_list("permit", flat=True))
-    deliveries.update(permit=None)
-    Permit.objects.filter(pk__in=permits).update(used_at=None, ended_at=None)
 
 
 def _persons(channel: str, results: list[Result], now: datetime) -> None:

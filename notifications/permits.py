@@ -17,7 +17,7 @@ from django.db.models import Count
 
 from accounts.models import Identity
 from notifications.kinds import TOLD
-from notifications.models import Channel, Permit, Template
+from notifications.models import Channel, Delivery, Permit, Template
 
 Outcome = Literal["accept", "reject", "ban", "filter"]
 AT_ONCE: Final = 3
@@ -75,6 +75,14 @@ def end(*, app_id: str, openid: str, template_ids: Iterable[str], given_before: 
         ended_at=None,
     )
     return left.update(ended_at=now)
+
+
+def give_back(delivery_ids: Iterable[int]) -> None:
+    """The permits of deliveries of which WeChat has seen nothing, or which it has refused for another reason."""
+    deliveries = Delivery.objects.filter(pk__in=list(delivery_ids), permit__isnull=False)
+    permits = list(deliveries.values_list("permit", flat=True))
+    deliveries.update(permit=None)
+    Permit.objects.filter(pk__in=permits).update(used_at=None, ended_at=None)
 
 
 def subscriptions(identity: Identity) -> list[Subscription]:

@@ -15,11 +15,10 @@ from uuid import uuid4
 
 from django.db import transaction
 
-from notifications import limits, people, routing
+from notifications import limits, people, permits, routing
 from notifications.kinds import TOLD
 from notifications.letters import Texts
 from notifications.models import Channel, Delivery, Message, Permit
-from notifications.outcomes import give_back
 from notifications.routing import Person
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def _follow(fallen: list[Delivery], channels: Collection[str], now: datetime) ->
         if chosen and one.state == State.WAITING:  # its vendor kept putting us off
             given_up.append(one.pk)
     Delivery.objects.filter(pk__in=given_up).update(state=State.GIVEN_UP, ended_at=now, next_at=None)
-    give_back(given_up)
+    permits.give_back(given_up)
     desk.write_down()
 
 
@@ -122,7 +121,7 @@ class _Desk:
         self._made: list[Delivery] = []
         self._permits = self._permits_left({person.identity_id for _message, person in told})
         self._used: list[int] = []
-        self._at_limit = limits.addresses_at_their_limit(
+        self._standing = limits.standing(
             {
                 (channel, person.addresses[channel], self._template(message, person, channel))
                 for message, person in told
@@ -152,7 +151,8 @@ class _Desk:
             return None
         self._make(
             message, person, channel, turn=turn, address=person.addresses.get(channel, ""),
-            next_at=routing.not_before(person, about=about, now=self._now),
+            template_id=self._template(message, person, channel),
+            next_at=self._earliest(message, person, channel),
             permit_id=self._take_permit(message, person) if channel == Channel.WECHAT_SUBSCRIBE else None,
         )  # fmt: skip
         return channel
@@ -184,7 +184,20 @@ class _Desk:
         template = self._template(message, person, channel)
         if channel == Channel.WECHAT_SUBSCRIBE:
             return bool(self._permits.get((person.identity_id or 0, template)))
-        return (channel, person.addresses.get(channel, ""), template) not in self._at_limit
+        at = self._standing.get((channel, person.addresses.get(channel, ""), template))
+        return at is None or not at.is_full
+
+    def _earliest(self, message: Message, person: Person, channel: str) -> datetime:
+        """Not in quiet hours, and not sooner after the one before than the vendor allows; it is taken from then on."""
+        at = routing.not_before(person, about=TOLD[message.kind], now=self._now)
+        if channel not in limits.BY_CHANNEL:
+            return at
+        key = (channel, person.addresses.get(channel, ""), self._template(message, person, channel))
+        before = self._standing.get(key, limits.Standing())
+        at = max(at, before.from_at or at)
+        apart = limits.BY_CHANNEL[channel].apart
+        self._standing[key] = limits.Standing(is_full=before.is_full, from_at=at + apart)
+        return at
 
     def _template(self, message: Message, person: Person, channel: str) -> str:
         return self._texts.template_id(

@@ -96,6 +96,7 @@ WORDS = {
     # ---- a message ----
     "too_late": _("it would have come too late"),
     "never_taken": _("the vendor never took it"),
+    "withdrawn": _("it was no longer true"),
     "not_sent": _("not sent yet"),
     "fault": _("a fault here"),
     "43101": _("no permit is left"),

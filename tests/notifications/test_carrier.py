@@ -281,3 +281,36 @@ def test_a_message_rings_when_its_transaction_commits() -> None:
         rung = list(listener.notifies(timeout=5, stop_after=1))
 
     assert [one.channel for one in rung] == ["messages"]
+
+
+def test_two_messages_of_a_kind_to_one_number_keep_the_distance_that_the_vendor_wants(sms: Box, post: Post) -> None:
+    a_template(channel="sms_tencent", template_id="449739")
+    home = a_home()
+    leave(home, key="one")
+    leave(home, key="two")
+
+    post.carry()
+
+    first, second = Delivery.objects.filter(channel="sms_tencent").order_by("pk")
+    assert (first.state, second.state) == ("handed", "waiting")
+    assert second.next_at is not None
+    assert timedelta(seconds=25) < second.next_at - timezone.now() <= timedelta(seconds=30)
+    leave(home, key="three")
+    post.carry()
+    third = Delivery.objects.get(channel="sms_tencent", message__key="three")
+    assert third.next_at is not None
+    assert third.next_at - second.next_at == timedelta(seconds=30)
+
+
+def test_what_is_withdrawn_while_its_vendor_puts_us_off_is_not_sent_later(sms: Box, post: Post) -> None:
+    a_template()
+    message = leave(a_home())
+    post.carry()
+    Delivery.objects.filter(channel="sms_aliyun").update(state="claimed", handed_at=None)  # it is being sent …
+    outbox.withdraw(key=message.key, now=timezone.now())
+    Delivery.objects.filter(channel="sms_aliyun").update(state="waiting", next_at=timezone.now())  # … and put off
+
+    post.carry()
+
+    assert states(message)["sms_aliyun"] == "withdrawn"
+    assert len(sms.sent()) == 1
