@@ -44,16 +44,18 @@ class Carriers:
             "DATABASE_LISTEN_URL": database_url(),
             "SECRET_KEY": settings.SECRET_KEY,
             "PYTHONPATH": str(PROJECT),
-            "PGAPPNAME": "town-carrier",
             "VENDOR_TIMEOUT_S": "5",
         }  # fmt: skip
         self.alive: list[Popen[bytes]] = []
+        self._started = 0
 
     def start(self) -> Popen[bytes]:
-        before = len(backends("carrier"))
-        process = spawn([sys.executable, "manage.py", "carrier"], env=self._env, log=self._folder / "carrier.log")
+        self._started += 1  # the database still has connections of those that were killed: each has its own name
+        name = f"carrier-{self._folder.name[-40:]}-{self._started}"
+        env = self._env | {"PGAPPNAME": f"town-{name}"}
+        process = spawn([sys.executable, "manage.py", "carrier"], env=env, log=self._folder / "carrier.log")
         self.alive.append(process)
-        wait_until(lambda: len(backends("carrier")) > before, within_s=40)
+        wait_until(lambda: backends(name), within_s=40)
         return process
 
     def kill(self, process: Popen[bytes]) -> None:
