@@ -14,15 +14,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import requests
 
 from benchmarks.database import Server, folder
 from benchmarks.result import Result
-from benchmarks.web import _free_port
+from benchmarks.web import free_port
 from config.embedded.broker import is_free
 from config.embedded.children import end, spawn
 from sandbox.keys import make_world
@@ -163,7 +166,9 @@ def _check(url: str, count: int) -> None:
 
 def _posted(url: str, turn: int, count: int) -> float:
     """Seconds for as many requests, one after the other, on one connection."""
-    asked = [_signed(url, turn, n) for n in range(count)]
+    account = make_world(folder() / "world")["sms"]["aliyun"]
+    secret = Path(account["secret_file"]).read_bytes()
+    asked = [_signed(url, account["key_id"], secret, turn=turn, n=n) for n in range(count)]
     with requests.Session() as http:
         http.trust_env = False
         began = time.perf_counter()
@@ -174,16 +179,10 @@ def _posted(url: str, turn: int, count: int) -> float:
         return time.perf_counter() - began
 
 
-def _signed(url: str, turn: int, n: int) -> tuple[str, dict[str, str]]:
-    from datetime import UTC
-    from urllib.parse import urlsplit
-    from uuid import uuid4
-
+def _signed(url: str, key_id: str, secret: bytes, *, turn: int, n: int) -> tuple[str, dict[str, str]]:
+    """Address and headers of one SendSms."""
     from notifications.channels import sms_aliyun
 
-    account = make_world(folder() / "world")["sms"]["aliyun"] if not _secrets else None
-    if account:
-        _secrets.update(key_id=account["key_id"], secret=_read(account["secret_file"]))
     query = sms_aliyun.canonical_query(
         {
             "OutId": f"reference-{turn}-{n}",
@@ -201,17 +200,8 @@ def _signed(url: str, turn: int, n: int) -> tuple[str, dict[str, str]]:
         "x-acs-signature-nonce": uuid4().hex,
         "x-acs-version": sms_aliyun.VERSION,
     }
-    secret = _secrets["secret"].encode()
-    headers["Authorization"] = sms_aliyun.authorization(_secrets["key_id"], secret, query=query, headers=headers)
+    headers["Authorization"] = sms_aliyun.authorization(key_id, secret, query=query, headers=headers)
     return f"{url}/?{query}", headers
-
-
-_secrets: dict[str, str] = {}
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:  # noqa: PTH123 - as it stands in world.json
-        return file.read()
 
 
 # ---- processes ----
@@ -219,7 +209,7 @@ def _read(path: str) -> str:
 
 @contextmanager
 def _vendor() -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     words = [sys.executable, "-m", "sandbox.sms", "--world", str(folder() / "world"), "--port", str(port)]
     child = spawn(words, env=dict(os.environ), log=folder() / "sms.log")
     try:

@@ -21,7 +21,7 @@ WORDS = ["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--ke
 @contextmanager
 def running(folder: Path) -> Iterator[int]:
     """Serves callbacks until the end of the block; the port. What it logs, as in production, goes to a file."""
-    port = _free_port()
+    port = free_port()
     settings = {"WEB_POOL": "callbacks", "LOG_FORMAT": "json"}
     words = [sys.executable, "-m", "gunicorn", "config.wsgi", "--chdir", str(PROJECT), "--bind", f"127.0.0.1:{port}"]
     child = spawn([*words, *WORDS], env=dict(os.environ) | settings, log=folder / "web.log")
@@ -41,7 +41,7 @@ def _wait_for(port: int, folder: Path) -> None:
     time.sleep(2)  # the master listens first; then its workers import
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -14,6 +14,7 @@ from accounts.keys import UnreadableKeyError, read_key
 from config.ailment import Ailment
 from notifications.callbacks import SHORTEST_SECRET
 from notifications.models import Channel, Template
+from notifications.routing import SMS
 
 # By channel: where one of them is set, all are needed. The keys that log people in have an examination of their own.
 NEEDED: Final = {
@@ -38,7 +39,6 @@ HEARS_BY: Final = {
 AES_KEYS: Final = ("WECHAT_MINI_AES_KEY_REF", "WECHAT_OFFICIAL_AES_KEY_REF")
 AES_KEY_LENGTH: Final = 43
 ADDRESS: Final = re.compile(r"[A-Za-z0-9_-]+")
-SMS: Final = (Channel.SMS_ALIYUN, Channel.SMS_TENCENT)
 
 
 def message_channels(_now: datetime) -> Iterator[Ailment]:

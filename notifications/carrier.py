@@ -2,10 +2,9 @@
 
 Its threads:
 
-* the router is rung by PostgreSQL when a message is left; it makes deliveries, follows up what did not arrive, and asks
-  vendors what became of calls that nobody answered;
-* a lane for each channel claims what is due, sends it with some connections at once, and records the answers. A vendor
-  that hangs holds up nobody but itself.
+* the router is rung by PostgreSQL when a message is left; it makes deliveries and follows up what did not arrive;
+* a lane for each channel claims what is due, sends it with some connections at once, records the answers, and asks its
+  vendor what became of calls that nobody answered. A vendor that hangs holds up nobody but itself.
 
 Several carriers may run: they skip what another holds. One that dies leaves claims, which tracing.py finds.
 """
@@ -87,8 +86,8 @@ class Carrier:
         if time.monotonic() > self._traced_at + TRACE_EVERY_S:
             self._traced_at = time.monotonic()
             receipts.use_left(now=timezone.now())
-            if tracing.trace_all(channels=self._channels, now=timezone.now()):
-                self._ring_lanes()
+            tracing.expire_claims(now=timezone.now())
+            tracing.trace_orphans(channels=self._channels, now=timezone.now())
         if time.monotonic() > self._forgot_at + FORGET_EVERY_S:
             self._forgot_at = time.monotonic()
             receipts.forget_early(now=timezone.now())
@@ -106,6 +105,7 @@ class Lane:
         self.rung = threading.Event()
         self._carries = carries
         self._carrier = carrier
+        self._traced_at = 0.0
 
     def run(self) -> None:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix=f"send-{self.name}") as senders:
@@ -119,11 +119,17 @@ class Lane:
         """Whether there may be more at once."""
         close_old_connections()
         try:
+            self._trace()
             return self.send_batch(senders) == CLAIM_AT_MOST
         except Exception:
             log.exception("messages by %s could not be claimed or recorded; they are looked at again", self.name)
             connection.close()
             return False
+
+    def _trace(self) -> None:
+        if time.monotonic() > self._traced_at + TRACE_EVERY_S:
+            self._traced_at = time.monotonic()
+            tracing.trace(channel=self.name, carries=self._carries, now=timezone.now())
 
     def send_batch(self, senders: ThreadPoolExecutor) -> int:
         """Claims, sends and records one batch. Returns how many it claimed."""

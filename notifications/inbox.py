@@ -22,8 +22,7 @@ def unread(user: User) -> int:
 
 
 def read(*, user: User, up_to: int, only: bool, now: datetime) -> int:
-    """This one, or (`only` false) it and all before it, were opened. Returns how many; again
-    it changes nothing.
+    """This one, or (`only` false) it and all before it, were opened. Returns how many were not before.
 
     That somebody opened it is proof that they know (proof.py), so no other channel is tried any more.
     """

@@ -12,6 +12,7 @@ from typing import Final
 
 ONE_SMS, A_PART = 70, 67
 _NUMBERED = re.compile(r"([a-z_]+)\d+")
+KEYWORD: Final = "keyword"  # of Alipay: USER_KEYWORD_LENGTH_ERROR above that many characters
 # Characters a value of this kind of field may have.
 FIELD_LIMITS: Final = {
     "thing": 20,
@@ -28,6 +29,7 @@ FIELD_LIMITS: Final = {
     "amount": 16,  # a currency sign, ten digits with decimals, 元
     "time": 41,  # a span of two instants
     "date": 41,
+    KEYWORD: 50,
 }
 STAMPS: Final = ("time", "date")
 _DAY = r"(?:\d{4}年\d{1,2}月(?:\d{1,2}日)?|\d{1,2}月\d{1,2}日|\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2})"
@@ -57,8 +59,13 @@ def sms_parts(text: str, *, sign_name: str) -> int:
 
 
 def field_limit(name: str) -> int | None:
-    """How many characters a field takes (`thing1`: 20); None for a name that is no field of WeChat's."""
+    """How many characters a field takes (`thing1`: 20); None for a name that is no field of WeChat's or Alipay's."""
     return FIELD_LIMITS.get(_kind(name))
+
+
+def is_wechats(name: str) -> bool:
+    """Whether it is a field of WeChat's."""
+    return _kind(name) in FIELD_LIMITS.keys() - {KEYWORD}
 
 
 def is_stamp(name: str) -> bool:

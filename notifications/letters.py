@@ -111,7 +111,7 @@ def _fields(message: Message, channel: str, template: Template | None, names: Ma
     if channel in OURS or template is None:
         return {}
     wanted = template.fields or default_fields(message.kind, channel, template)
-    if channel not in WECHAT:
+    if channel in SMS:
         return {name: lengths.one_line(filled(str(value), names)) for name, value in wanted.items()}
     stamped = {**names, **_stamps(message)} if any(map(lengths.is_stamp, wanted)) else names
     known = {name: stamped if lengths.is_stamp(name) else names for name in wanted}

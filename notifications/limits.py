@@ -8,11 +8,12 @@ a day to one phone that the account may set (cloud.tencent.com/document/product/
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Count, Max
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, Q, Value
 from django.db.models.functions import Coalesce
 
 from notifications.models import Channel, Delivery
@@ -35,6 +36,7 @@ BY_CHANNEL: Final[dict[str, Limit]] = {
     Channel.SMS_ALIYUN: Limit(50),
     Channel.SMS_TENCENT: Limit(30, timedelta(seconds=30)),
 }
+LONGEST_APART: Final = max(limit.apart for limit in BY_CHANNEL.values())
 
 
 def persons_with_enough(user_ids: Iterable[int], *, now: datetime) -> set[int]:
@@ -44,35 +46,40 @@ def persons_with_enough(user_ids: Iterable[int], *, now: datetime) -> set[int]:
     return set(counted.values_list("user", flat=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
-    """How near an address is to a vendor's limit: it has had all of a day, or may have the next one from `from_at`."""
+    """How near an address is to a vendor's limit: whether it has had all of a day, and the instants at which something
+    was just sent or is going to be.
+    """
 
     is_full: bool = False
-    from_at: datetime | None = None
+    taken: list[datetime] = field(default_factory=list)
+
+    def take(self, at: datetime, *, apart: timedelta) -> datetime:
+        """The first instant from `at` on that is not within `apart` of another; it is taken from now on.
+
+        What waits for the morning keeps nobody waiting until then.
+        """
+        for other in sorted(self.taken):
+            if abs(other - at) < apart:
+                at = other + apart
+        self.taken.append(at)
+        return at
 
 
 def standing(wanted: Iterable[Key], *, now: datetime) -> dict[Key, Standing]:
-    """By (channel, address, template), for those that had any within a day or wait for one.
-
-    Plan: the index on (channel, address).
-    """
-    limited = {one for one in wanted if one[0] in BY_CHANNEL}
-    if not limited:
-        return {}
+    """By (channel, address, template), for each that a vendor limits. Plan: the index on (channel, address)."""
+    found = {one: Standing() for one in wanted if one[0] in BY_CHANNEL}
     at = Coalesce("claimed_at", "next_at")
     sent = Delivery.objects.filter(
-        channel__in={one[0] for one in limited}, address__in={one[1] for one in limited}, made_at__gt=now - 2 * DAY
+        channel__in={one[0] for one in found}, address__in={one[1] for one in found}, made_at__gt=now - 2 * DAY
     ).alias(at=at)
     counted = (
         sent.filter(at__gt=now - DAY)
         .values_list("channel", "address", "template_id")
-        .annotate(times=Count("pk"), last=Max(at))
+        .annotate(times=Count("pk"), taken=ArrayAgg(at, filter=Q(at__gt=now - LONGEST_APART), default=Value([])))
     )
-    return {
-        (channel, address, template): Standing(
-            is_full=times >= BY_CHANNEL[channel].a_day, from_at=last + BY_CHANNEL[channel].apart
-        )
-        for channel, address, template, times, last in counted
-        if (channel, address, template) in limited
-    }
+    for channel, address, template, times, taken in counted if found else ():
+        if one := found.get((channel, address, template)):
+            one.is_full, one.taken = times >= BY_CHANNEL[channel].a_day, taken
+    return found

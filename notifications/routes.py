@@ -123,7 +123,7 @@ class _Desk:
         self._used: list[int] = []
         self._standing = limits.standing(
             {
-                (channel, person.addresses[channel], self._template(message, person, channel))
+                self._key(message, person, channel)
                 for message, person in told
                 for channel in limits.BY_CHANNEL
                 if person.addresses.get(channel)
@@ -184,20 +184,16 @@ class _Desk:
         template = self._template(message, person, channel)
         if channel == Channel.WECHAT_SUBSCRIBE:
             return bool(self._permits.get((person.identity_id or 0, template)))
-        at = self._standing.get((channel, person.addresses.get(channel, ""), template))
-        return at is None or not at.is_full
+        return channel not in limits.BY_CHANNEL or not self._standing[self._key(message, person, channel)].is_full
 
     def _earliest(self, message: Message, person: Person, channel: str) -> datetime:
-        """Not in quiet hours, and not sooner after the one before than the vendor allows; it is taken from then on."""
+        """Not in quiet hours, and no nearer to another one than the vendor allows."""
         at = routing.not_before(person, about=TOLD[message.kind], now=self._now)
-        if channel not in limits.BY_CHANNEL:
-            return at
-        key = (channel, person.addresses.get(channel, ""), self._template(message, person, channel))
-        before = self._standing.get(key, limits.Standing())
-        at = max(at, before.from_at or at)
-        apart = limits.BY_CHANNEL[channel].apart
-        self._standing[key] = limits.Standing(is_full=before.is_full, from_at=at + apart)
-        return at
+        limit = limits.BY_CHANNEL.get(channel)
+        return self._standing[self._key(message, person, channel)].take(at, apart=limit.apart) if limit else at
+
+    def _key(self, message: Message, person: Person, channel: str) -> limits.Key:
+        return channel, person.addresses.get(channel, ""), self._template(message, person, channel)
 
     def _template(self, message: Message, person: Person, channel: str) -> str:
         return self._texts.template_id(

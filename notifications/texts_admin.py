@@ -50,7 +50,7 @@ class TemplateForm(RuledForm):
         self._check_names("fields", [name for value in fields.values() for name in letters.names_in(value)], known)
         if channel in letters.WECHAT:
             for name in fields:
-                if lengths.field_limit(name) is None:
+                if not lengths.is_wechats(name):
                     told = gettext("%(name)s is no field of WeChat's, such as thing1 or amount2.") % {"name": name}
                     self.add_error("fields", ValidationError(told))
         if channel == Channel.SMS_TENCENT and list(fields) != [str(n) for n in range(1, len(fields) + 1)]:

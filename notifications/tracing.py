@@ -8,7 +8,8 @@ Source: developers.weixin.qq.com/doc/service/api/notify/template/api_sendtemplat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final, cast
 
@@ -23,6 +24,7 @@ from notifications.routing import SHANGHAI, SMS
 
 State = Delivery.State
 SEND_WITHIN_S: Final = 15  # of the claim; what is not sent by then is given back
+ASK_AT_ONCE_S: Final = 5.0
 ASK_EVERY: Final = timedelta(seconds=15)
 ASK_FOR: Final = timedelta(minutes=30)
 DROPS_DOUBLES_FOR: Final = timedelta(minutes=9)
@@ -42,10 +44,13 @@ def expire_claims(*, now: datetime) -> int:
 def trace(*, channel: str, carries: Carries | None, now: datetime, limit: int = 50) -> int:
     """Asks about what is unknown and due. Returns how many it looked at.
 
-    Each is reserved (its `next_at` moves on) before the vendor is asked, so that two carriers do not both ask.
+    Each is reserved (its `next_at` moves on) before the vendor is asked, so that two carriers do not both ask. After
+    some seconds the rest is left for the next time: the same thread has messages to send.
     """
-    reserved = _reserve(channel, now, limit)
+    reserved, until = _reserve(channel, now, limit), time.monotonic() + ASK_AT_ONCE_S
     for delivery in reserved:
+        if time.monotonic() > until:
+            break
         if channel in SMS:
             _ask(delivery, cast("Traceable | None", carries), now)
         else:
@@ -66,10 +71,19 @@ def _ask(delivery: Delivery, vendor: Traceable | None, now: datetime) -> None:
     told = vendor and _look_up(vendor, delivery, claimed_at)
     if told:
         receipts.note(channel=delivery.channel, receipts=told, now=now)
+        _follow_later(delivery, now)
     elif told is not None and vendor and _was_never_taken(vendor, claimed_at, now):
         _move(delivery, State.WAITING, next_at=now, code="never_taken")
     elif now > claimed_at + ASK_FOR:
         _lose(delivery, now)
+
+
+def _follow_later(delivery: Delivery, now: datetime) -> None:
+    """The vendor has it after all: a receipt is waited for as after any other answer."""
+    wait = TOLD[delivery.message.kind].falls_back_after
+    if wait:
+        handed = Delivery.objects.filter(pk=delivery.pk, state=State.HANDED, follow_at=None)
+        handed.update(follow_at=now + wait)
 
 
 def _was_never_taken(vendor: Traceable, claimed_at: datetime, now: datetime) -> bool:
@@ -116,10 +130,8 @@ def _move(delivery: Delivery, to: str, **changes: object) -> None:
     still.update(state=to, **changes)
 
 
-def trace_all(*, channels: Mapping[str, Carries], now: datetime) -> int:
-    """Every channel's, also of one that is no longer set up."""
-    asked = expire_claims(now=now)
-    unknown = Delivery.objects.filter(state=State.UNKNOWN, next_at__lte=now)
-    for channel in list(unknown.values_list("channel", flat=True).distinct()):
-        asked += trace(channel=channel, carries=channels.get(channel), now=now)
-    return asked
+def trace_orphans(*, channels: Collection[str], now: datetime) -> int:
+    """What is unknown of channels that are not set up any more, so that nobody else looks; nobody is asked."""
+    unknown = Delivery.objects.filter(state=State.UNKNOWN, next_at__lte=now).exclude(channel__in=channels)
+    orphans = list(unknown.values_list("channel", flat=True).distinct())
+    return sum(trace(channel=channel, carries=None, now=now) for channel in orphans)

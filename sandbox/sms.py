@@ -30,6 +30,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 LADDER_S = (60.0, 300.0, 900.0)
 A_DAY_S = 86_400
 REPORT_AFTER_S = 0.2
+ONE_SMS, A_PART = 70, 67  # characters, the sign name with its brackets among them
 SIGN = {"aliyun": "meterpay", "tencent": "meterpay"}
 
 
@@ -53,7 +54,7 @@ class Sms:
     number: str  # BizId, SerialNo
     at: float
     parts: int
-    state: str = "on its way"  # delivered, failed
+    state: str = "on its way"  # delivered, failed: what a carrier has reported
     reported_at: float = 0.0
 
 
@@ -63,9 +64,12 @@ class SmsBox(Box):
     def __init__(self, world: World, *, speed: float = 1.0) -> None:
         self.sent: list[Sms] = []
         self.by_phone: dict[str, list[Sms]] = defaultdict(list)
+        self.by_number: dict[str, Sms] = {}
         self.report_to: dict[str, str] = {}
-        self.a_day: dict[str, int] = {"aliyun": 50, "tencent": 50}
-        self.apart_s: dict[str, float] = {"aliyun": 0.0, "tencent": 0.0}
+        self.templates: dict[str, str] = {}
+        self.a_day: dict[str, int] = {}
+        self.apart_s: dict[str, float] = {}
+        self.forget()
         courier = Courier(ladder_s=LADDER_S, speed=speed, dress=self._dress, accepts=_accepts, changed=self.changed)
         super().__init__(world, faults=Faults(CHOICES), courier=courier)
 
@@ -74,6 +78,7 @@ class SmsBox(Box):
         yield Rule("/sandbox/messages", methods=["GET"], endpoint=self._messages)
         yield Rule("/sandbox/report_to", methods=["POST"], endpoint=self._report_to)
         yield Rule("/sandbox/limits", methods=["POST"], endpoint=self._limits)
+        yield Rule("/sandbox/templates", methods=["POST"], endpoint=self._templates)
 
     def answer(self, request: Request, handler: Handler, args: dict[str, Any]) -> Response:
         fault = self.faults.take(_action(request))
@@ -83,17 +88,22 @@ class SmsBox(Box):
         return (fault and self._spoiled(request, fault)) or response
 
     def snapshot(self) -> dict[str, Any]:
-        return {"sent": [asdict(one) for one in self.sent], "report_to": self.report_to}
+        sent = [asdict(one) for one in self.sent]
+        return {"sent": sent, "report_to": self.report_to, "templates": self.templates}
 
     def restore(self, saved: dict[str, Any]) -> None:
         self.forget()
         for one in saved["sent"]:
             self._keep(Sms(**one))
         self.report_to = dict(saved["report_to"])
+        self.templates = dict(saved.get("templates", {}))
 
     def forget(self) -> None:
         self.sent.clear()
         self.by_phone.clear()
+        self.by_number.clear()
+        self.report_to, self.templates = {}, {}
+        self.a_day, self.apart_s = {"aliyun": 50, "tencent": 50}, {"aliyun": 0.0, "tencent": 0.0}
 
     # ---- the vendors ----
 
@@ -107,15 +117,16 @@ class SmsBox(Box):
         try:
             check_aliyun(request, self.world.sms["aliyun"])
             action = {"SendSms": self._aliyun_send, "QuerySendDetails": self._aliyun_details}
-            told = action[request.headers["X-Acs-Action"]](request.args)
+            told = action.get(_action(request), _no_such_action)(request.args.to_dict())
         except BadSignatureError as error:
             return as_json(about | {"Code": error.code, "Message": str(error)}, status=400)
-        except (SmsError, KeyError) as error:
-            code = error.code if isinstance(error, SmsError) else "InvalidAction.NotFound"
-            return as_json(about | {"Code": code, "Message": str(error)})
+        except SmsError as error:
+            return as_json(about | {"Code": error.code, "Message": error.message})
+        except (KeyError, ValueError) as error:
+            return as_json(about | {"Code": "MissingParameter", "Message": type(error).__name__}, status=400)
         return as_json(about | {"Code": "OK", "Message": "OK"} | told)
 
-    def _aliyun_send(self, asked: Any) -> dict[str, Any]:
+    def _aliyun_send(self, asked: dict[str, str]) -> dict[str, Any]:
         if asked.get("SignName") != SIGN["aliyun"]:
             raise SmsError("isv.SMS_SIGNATURE_ILLEGAL", "短信签名不合法")
         if not str(asked.get("TemplateCode", "")).startswith("SMS_"):
@@ -127,7 +138,7 @@ class SmsBox(Box):
         one = self._take("aliyun", asked["PhoneNumbers"], asked["TemplateCode"], params, asked.get("OutId", ""))
         return {"BizId": one.number}
 
-    def _aliyun_details(self, asked: Any) -> dict[str, Any]:
+    def _aliyun_details(self, asked: dict[str, str]) -> dict[str, Any]:
         day = asked["SendDate"]
         size, page = int(asked["PageSize"]), int(asked["CurrentPage"])
         with self.lock:
@@ -201,7 +212,8 @@ class SmsBox(Box):
             ]
             if len(same) >= self.a_day[vendor] or (same and now < same[-1].at + self.apart_s[vendor]):
                 raise SmsError(*_TOO_OFTEN[vendor])
-            one = Sms(vendor, to, template, params, reference, number, now, parts=1)
+            parts = _parts(self.templates.get(template, ""), params, sign=SIGN[vendor])
+            one = Sms(vendor, to, template, params, reference, number, now, parts)
             self._keep(one)
         self._report(one)
         return one
@@ -209,6 +221,7 @@ class SmsBox(Box):
     def _keep(self, one: Sms) -> None:
         self.sent.append(one)
         self.by_phone[one.to].append(one)
+        self.by_number[one.number] = one
 
     # ---- what carriers and people do ----
 
@@ -216,22 +229,29 @@ class SmsBox(Box):
         how, is_well = self.faults["receipts"], self.faults["carriers"] == "deliver"
         if how == "never":
             return
-        one.state = "delivered" if is_well else "failed"
+        fate = "delivered" if is_well else "failed"
         if how != "hold":
-            one.reported_at = time.time()
+            self._reported(one, fate)
         url = self.report_to.get(one.vendor)
         if not url:
             return
         for turn in range(2 if how == "twice" else 1):
             delivery = Delivery(
-                id=f"{one.number}-{turn}", about=one.to, url=url, payload=asdict(one),
+                id=f"{one.number}-{turn}", about=one.to, url=url, payload={"number": one.number, "fate": fate},
                 state="held" if how == "hold" else "waiting",
             )  # fmt: skip
             self.courier.send(delivery, delay_s=REPORT_AFTER_S)
 
+    def _reported(self, one: Sms, fate: str) -> None:
+        """A carrier has told the vendor: what is asked for and what is pushed say the same from now on."""
+        with self.lock:
+            one.state, one.reported_at = fate, one.reported_at or time.time()
+        self.changed()
+
     def _dress(self, delivery: Delivery) -> Dressed:
-        one = Sms(**delivery.payload)
-        is_well, at = one.state == "delivered", f"{_beijing(time.time()):%Y-%m-%d %H:%M:%S}"
+        one, fate = self.by_number[delivery.payload["number"]], delivery.payload["fate"]
+        self._reported(one, fate)
+        is_well, at = fate == "delivered", f"{_beijing(one.reported_at):%Y-%m-%d %H:%M:%S}"
         if one.vendor == "aliyun":
             report: dict[str, Any] = {
                 "phone_number": one.to,
@@ -269,6 +289,12 @@ class SmsBox(Box):
         self.changed()
         return as_json(self.report_to)
 
+    def _templates(self, request: Request) -> Response:
+        """`{"SMS_1000": "余额${balance}元"}`: approved texts, by which parts are charged (Tencent: {1}, {2})."""
+        self.templates |= json_of(request)
+        self.changed()
+        return as_json(self.templates)
+
     def _limits(self, request: Request) -> Response:
         """`{"aliyun": {"a_day": 2, "apart_s": 30}}`."""
         for vendor, wanted in json_of(request).items():
@@ -302,6 +328,20 @@ _TOO_OFTEN = {
     "aliyun": ("isv.BUSINESS_LIMIT_CONTROL", "触发天级流控Permits:50"),
     "tencent": ("LimitExceeded.PhoneNumberThirtySecondLimit", "the number of SMS messages sent in 30 s is too many"),
 }
+
+
+def _no_such_action(_asked: dict[str, str]) -> dict[str, Any]:
+    raise SmsError("InvalidAction.NotFound", "Specified api is not found")
+
+
+def _parts(template: str, params: Any, *, sign: str) -> int:
+    """By the approved text with its parameters filled in; of a template that nobody entered, by the parameters."""
+    values = params if isinstance(params, dict) else dict(enumerate(params, 1))
+    text = template or "".join(str(value) for value in values.values())
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", str(value)).replace(f"{{{name}}}", str(value))
+    length = len(text) + len(sign) + 2
+    return 1 if length <= ONE_SMS else -(-length // A_PART)
 
 
 def _action(request: Request) -> str:

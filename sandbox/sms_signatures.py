@@ -33,13 +33,16 @@ def check_aliyun(request: Request, account: dict[str, Any]) -> None:
     _algorithm, credential, names, signature = _parts(request, "ACS3-HMAC-SHA256", "IncompleteSignature")
     if credential != account["key_id"]:
         raise BadSignatureError("InvalidAccessKeyId.NotFound")
-    made_at = datetime.strptime(request.headers["x-acs-date"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    try:
+        made_at = datetime.strptime(request.headers.get("x-acs-date", ""), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise BadSignatureError("InvalidTimeStamp.Format") from None
     if abs(time.time() - made_at.timestamp()) > WINDOW_S:
         raise BadSignatureError("InvalidTimeStamp.Expired")
     digest = hashlib.sha256(request.get_data()).hexdigest()
     pairs = sorted(parse_qsl(request.query_string.decode(), keep_blank_values=True))
     query = "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs)
-    lines = [f"{name}:{request.headers[name].strip()}" for name in names.split(";")]
+    lines = [f"{name}:{request.headers.get(name, '').strip()}" for name in names.split(";")]
     canonical = "\n".join([request.method, request.path, query, *lines, "", names, digest])
     wanted = _hmac(account["secret"].encode(), f"ACS3-HMAC-SHA256\n{_sha256(canonical)}").hex()
     must_sign = {name.lower() for name, _value in request.headers if name.lower().startswith("x-acs-")} | {"host"}
@@ -56,7 +59,7 @@ def check_tencent(request: Request, account: dict[str, Any]) -> None:
     day = f"{datetime.fromtimestamp(int(made_at), UTC):%Y-%m-%d}"
     if credential != f"{account['secret_id']}/{day}/sms/tc3_request":
         raise BadSignatureError("AuthFailure.SecretIdNotFound")
-    lines = [f"{name}:{request.headers[name].strip().lower()}" for name in names.split(";")]
+    lines = [f"{name}:{request.headers.get(name, '').strip().lower()}" for name in names.split(";")]
     digest = hashlib.sha256(request.get_data()).hexdigest()
     canonical = "\n".join([request.method, "/", "", *lines, "", names, digest])
     to_sign = f"TC3-HMAC-SHA256\n{made_at}\n{day}/sms/tc3_request\n{_sha256(canonical)}"

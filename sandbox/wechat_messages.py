@@ -58,6 +58,7 @@ class Messages:
         self.courier: Courier | None = None
         self.outcome: Callable[[], str] = lambda: "deliver"
         self.sent: list[Said] = []
+        self._by_client_id: dict[tuple[str, str], Said] = {}
         self.permits: dict[str, int] = {}  # openid and template
         self.followers: dict[str, str] = {}  # openid of the official account: unionid
         self.event_urls: dict[str, str] = {}
@@ -88,6 +89,7 @@ class Messages:
     def restore(self, saved: dict[str, Any]) -> None:
         """Continues from a snapshot; from an empty one it forgets."""
         self.sent = [Said(**one) for one in saved.get("sent", [])]
+        self._by_client_id = {(one.to, one.client_msg_id): one for one in self.sent}
         self.permits = dict(saved.get("permits", {}))
         self.followers = dict(saved.get("followers", {}))
         self.event_urls = dict(saved.get("event_urls", {}))
@@ -117,7 +119,7 @@ class Messages:
             raise AppError(48001, "api unauthorized")
         if to not in self.followers:
             raise AppError(43004, "require subscribe")
-        same = self._same(str(asked.get("client_msg_id", "")))
+        same = self._same(to, str(asked.get("client_msg_id", "")))
         if same is not None:
             return as_json({"errcode": 0, "errmsg": "ok", "msgid": same.number})
         said = self._keep(appid, asked)
@@ -154,9 +156,10 @@ class Messages:
             return {"subscribe": 0, "openid": openid}
         return {"subscribe": 1, "openid": openid, "unionid": self.followers[openid], "language": "zh_CN"}
 
-    def _same(self, client_msg_id: str) -> Said | None:
-        young = (one for one in reversed(self.sent) if one.at > time.time() - SAME_FOR_S)
-        return next((one for one in young if client_msg_id and one.client_msg_id == client_msg_id), None)
+    def _same(self, to: str, client_msg_id: str) -> Said | None:
+        """What was sent to this person under this id a short time ago."""
+        found = self._by_client_id.get((to, client_msg_id)) if client_msg_id else None
+        return found if found and found.at > time.time() - SAME_FOR_S else None
 
     def _keep(self, app: str, asked: dict[str, Any]) -> Said:
         said = Said(
@@ -170,6 +173,7 @@ class Messages:
             client_msg_id=str(asked.get("client_msg_id", "")),
         )
         self.sent.append(said)
+        self._by_client_id[said.to, said.client_msg_id] = said
         return said
 
     # ---- events ----
@@ -209,6 +213,14 @@ class Messages:
         asked = json_of(request)
         key = f"{asked['openid']} {asked['template_id']}"
         self.permits[key] = self.permits.get(key, 0) + int(asked.get("count", 1))
+        self._event(
+            MINI_APPID,
+            asked["openid"],
+            f"<Event>subscribe_msg_popup_event</Event><SubscribeMsgPopupEvent><List>"
+            f"<TemplateId>{escape(asked['template_id'])}</TemplateId>"
+            f"<SubscribeStatusString>accept</SubscribeStatusString><PopupScene>0</PopupScene></List>"
+            f"</SubscribeMsgPopupEvent>",
+        )
         return as_json({"left": self.permits[key]})
 
     def _follow(self, request: Request) -> Response:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from accounts.vendors import Answer as Told
 from accounts.vendors import ProviderBadAnswer, ProviderError, ProviderRefused, excerpt
 from notifications.channels.base import Answer, Outcome
 
+BEIJING: Final = ZoneInfo("Asia/Shanghai")  # in which vendors write instants and days
 TOO_MANY: Final = 429
 LONGEST: Final = 64  # what we keep of a vendor's number or code
 LONGEST_MESSAGE: Final = 400
@@ -48,6 +51,14 @@ def text_of(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
     text = str(value)[:LONGEST] if isinstance(value, str | int) else ""
     return text if text.isprintable() else ""
+
+
+def instant_of(text: str) -> datetime | None:
+    """A vendor's "2017-05-25 00:00:00"; None where it is blank or something else."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=BEIJING)
+    except ValueError:
+        return None
 
 
 def parts_of(row: Mapping[str, Any], name: str) -> int:

@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from accounts import vendors
 from accounts.vendors import ProviderError
@@ -26,7 +25,6 @@ from notifications.channels.base import Answer, Fate, Letter, Outcome, Receipt
 ALGORITHM: Final = "ACS3-HMAC-SHA256"
 VERSION: Final = "2017-05-25"
 NO_BODY: Final = hashlib.sha256(b"").hexdigest()
-BEIJING: Final = ZoneInfo("Asia/Shanghai")
 PAGE: Final = 50  # the most that one question lists
 # Not now: limits and faults on their side, nothing was sent. What is not listed here is refused for good.
 LATER: Final = {
@@ -145,14 +143,6 @@ def _receipt(row: dict[str, Any]) -> Receipt:
     return Receipt(
         fate=fate,
         reference=str(row["OutId"]),
-        at=beijing(str(row.get("ReceiveDate") or "")),
+        at=calls.instant_of(str(row.get("ReceiveDate") or "")),
         code="" if is_delivered else calls.text_of(row, "ErrCode"),
     )
-
-
-def beijing(text: str) -> datetime | None:
-    """The vendor's "2017-05-25 00:00:00"; None where it is blank or something else."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=BEIJING)
-    except ValueError:
-        return None

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from notifications.channels.base import BadReceiptError, Fate, Receipt
-from notifications.channels.calls import parts_of, text_of
-from notifications.channels.sms_aliyun import beijing
+from notifications.channels.calls import instant_of, parts_of, text_of
 
 # Carriers report within three days; another year is a fault of the report.
 OLDEST, AHEAD = timedelta(days=7), timedelta(hours=1)
@@ -71,5 +70,5 @@ def _rows(body: bytes) -> list[Mapping[str, Any]]:
 
 
 def _at(text: object, now: datetime) -> datetime | None:
-    at = beijing(str(text))
+    at = instant_of(str(text))
     return at if at is not None and now - OLDEST < at < now + AHEAD else None

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from accounts import vendors
 from accounts.vendors import ProviderError
@@ -26,7 +25,6 @@ from notifications.channels.base import Answer, Fate, Letter, Outcome, Receipt
 ALGORITHM: Final = "TC3-HMAC-SHA256"
 VERSION: Final = "2021-01-11"
 JSON: Final = "application/json; charset=utf-8"
-BEIJING: Final = ZoneInfo("Asia/Shanghai")
 SIGNED: Final = "content-type;host"
 # Not now: limits of a number or an account, faults on their side. What is not listed here is refused for good.
 LATER: Final = (
@@ -78,7 +76,7 @@ class TencentSms:
 
     def look_up(self, *, reference: str, address: str, sent_on: date) -> Sequence[Receipt] | None:
         """PullSmsSendStatusByPhoneNumber for that civil day (China)."""
-        begins = datetime.combine(sent_on, time(), BEIJING)
+        begins = datetime.combine(sent_on, time(), calls.BEIJING)
         content = {
             "BeginTime": int(begins.timestamp()),
             "EndTime": int((begins + timedelta(days=1)).timestamp()),

@@ -88,7 +88,11 @@ class Post:
 
     def trace(self, *, after: timedelta = timedelta()) -> None:
         """Asks vendors about what nobody answered, so much later."""
-        tracing.trace_all(channels=self.channels, now=timezone.now() + after)
+        now = timezone.now() + after
+        tracing.expire_claims(now=now)
+        tracing.trace_orphans(channels=self.channels, now=now)
+        for name, channel in self.channels.items():
+            tracing.trace(channel=name, carries=channel, now=now)
 
 
 class Box:

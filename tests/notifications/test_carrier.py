@@ -314,3 +314,32 @@ def test_what_is_withdrawn_while_its_vendor_puts_us_off_is_not_sent_later(sms: B
 
     assert states(message)["sms_aliyun"] == "withdrawn"
     assert len(sms.sent()) == 1
+
+
+def test_what_waits_for_the_morning_keeps_no_other_message_waiting(sms: Box, post: Post) -> None:
+    a_template(channel="sms_tencent", template_id="449739")
+    home = a_home()
+    leave(home, key="quiet")
+    post.carry()
+    morning = timezone.now() + timedelta(hours=5)
+    Delivery.objects.filter(channel="sms_tencent").update(
+        state="waiting", claimed_at=None, handed_at=None, next_at=morning
+    )
+
+    leave(home, key="now")
+    post.carry()
+
+    assert Delivery.objects.get(channel="sms_tencent", message__key="now").state == "handed"
+
+
+def test_a_vendor_that_has_it_after_all_is_still_waited_for(sms: Box, post: Post) -> None:
+    a_template("cut_notice")
+    sms.spoil(answers=[{"match": "SendSms", "work_done": True, "drop": True}], receipts="never")
+    message = leave(a_home(), kind="cut_notice", available_fen=-1, hours=24)
+
+    post.carry()
+    post.trace(after=timedelta(seconds=20))
+
+    handed = deliveries(message)["sms_aliyun"]
+    assert handed.state == "handed"
+    assert handed.follow_at is not None  # the next way is tried when no receipt comes

@@ -445,3 +445,32 @@ def test_the_server_ends_on_sigterm_and_continues_with_its_state(world, tmp_path
             http.post(f"{url}/sandbox/trades/SANDBOX001/pay")
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "sub_code"),
+    [
+        ({}, ""),
+        ({"to_open_id": "nobody"}, "USER_NOT_EXIST"),
+        ({"user_template_id": ""}, "USER_TEMPLATE_ILLEGAL"),
+        ({"data": json.dumps({"keyword1": {"value": "x" * 51}})}, "USER_KEYWORD_LENGTH_ERROR"),
+        ({"data": "none"}, "INVALID_PARAMETER"),
+    ],
+    ids=str,
+)
+def test_a_message_is_taken_or_refused_with_its_reason(alipay, app, about, sub_code):
+    content = {"to_open_id": "tenant", "user_template_id": "t", "data": json.dumps({"keyword1": {"value": "x"}})}
+
+    told = result(app.call("alipay.open.app.mini.templatemessage.send", content | about))
+
+    assert told.get("sub_code", "") == sub_code
+    assert len(alipay.get("messages")["messages"]) == (0 if sub_code else 1)
+
+
+def test_who_has_unsubscribed_gets_no_message(alipay, app):
+    alipay.post("unsubscribe", open_id="tenant")
+    content = {"to_open_id": "tenant", "user_template_id": "t", "data": json.dumps({"keyword1": {"value": "x"}})}
+
+    told = result(app.call("alipay.open.app.mini.templatemessage.send", content))
+
+    assert (told["sub_code"], alipay.get("messages")["messages"]) == ("USER_NOT_SUBSCRIBED", [])

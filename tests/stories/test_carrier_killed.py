@@ -1,4 +1,4 @@
-"""The carrier dies by SIGKILL, wherever it is: nothing is sent twice, and nothing is forgotten."""
+"""The carrier dies by SIGKILL, wherever it is, or its vendor hangs: nothing is sent twice, and nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -174,3 +174,24 @@ def test_a_carrier_that_is_told_to_end_sends_what_it_claimed_or_gives_it_back(ca
     carriers.start()
     wait_until(lambda: are_all_sent(40), within_s=60)
     check_each_was_told_once(carriers.sms, 40)
+
+
+def test_a_vendor_that_hangs_keeps_the_other_channels_waiting_no_more_than_a_moment(carriers: Carriers) -> None:
+    leave(30)
+    hangs = {"match": "SendSms", "delay_ms": 4000, "drop": True, "times": 10_000}
+    asks = {"match": "QuerySendDetails", "delay_ms": 4000, "drop": True, "times": 10_000}
+    carriers.sms.spoil(answers=[hangs, asks])
+    carriers.start()
+    wait_until(lambda: Delivery.objects.filter(state="unknown").exists(), within_s=40)
+
+    now = timezone.now()
+    Delivery.objects.filter(state="unknown").update(next_at=now)
+    wait_until(lambda: Delivery.objects.filter(state="unknown", next_at__gt=now).exists(), within_s=20)  # being asked
+
+    home = a_home()
+    outbox.leave(
+        key="back", kind="power_back", tenancy_id=home.pk, property_id=home.property_id,
+        context={"at": now.isoformat()}, now=timezone.now(),
+    )  # fmt: skip
+    told = Delivery.objects.filter(message__key="back", channel="console", state="handed")
+    wait_until(told.exists, within_s=2.5)
