@@ -42,12 +42,26 @@ class User(AbstractUser):
     last_name = None  # type: ignore[assignment]
     name = models.CharField(_("name"), max_length=64, blank=True)
     phone = models.CharField(_("phone"), max_length=11, null=True, blank=True, unique=True, validators=[PHONE])
+    # The privacy notice they consented to last (Consent has all of them): known wherever the person is known.
+    notice_version = models.CharField(_("privacy notice"), max_length=16, blank=True, default="")
+    # Two logins turned out to be one person: this one ended, and what was theirs is the other's.
+    merged_into = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("joined with")
+    )
+    merged_at = models.DateTimeField(_("joined"), null=True, blank=True)
 
     objects: ClassVar[UserManager[User]] = UserManager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(merged_into__isnull=True, merged_at__isnull=True)
+                | Q(merged_into__isnull=False, merged_at__isnull=False, is_active=False),
+                name="a_joined_login_has_ended",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.known_as() or self._by_home()
@@ -122,6 +136,74 @@ class AccessToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.digest[:8]}…"
+
+
+class PhoneCode(models.Model):
+    """A code sent by SMS, which proves that somebody reads what is sent to a number. Good once, and not for long.
+
+    `user` is who asked while logged in (a new number, two logins of one person); nobody when it is for logging in.
+    Only the keyed digest of the code is kept.
+    """
+
+    class Purpose(models.TextChoices):
+        LOGIN = "login", pgettext_lazy("purpose", "log in")
+        PHONE = "phone", _("prove a phone number")
+
+    class Sent(models.TextChoices):
+        MADE = "made", pgettext_lazy("state", "made")
+        HANDED = "handed", _("handed over")
+        REFUSED = "refused", _("refused")
+        UNKNOWN = "unknown", pgettext_lazy("state", "unknown")
+
+    phone = models.CharField(_("phone"), max_length=11, validators=[PHONE])
+    purpose = models.CharField(_("purpose"), max_length=8, choices=Purpose.choices)
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("user"))
+    digest = models.CharField(_("digest"), max_length=64)
+    made_at = models.DateTimeField(_("made"))
+    expires_at = models.DateTimeField(_("expires"))
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
+    used_at = models.DateTimeField(_("used"), null=True, blank=True)
+    sent = models.CharField(_("sent"), max_length=8, choices=Sent.choices, default=Sent.MADE)
+
+    class Meta:
+        verbose_name = _("SMS code")
+        verbose_name_plural = _("SMS codes")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(expires_at__gt=F("made_at")), name="a_code_expires_after_it_was_made"),
+            models.CheckConstraint(
+                condition=Q(purpose="login", user__isnull=True) | Q(purpose="phone", user__isnull=False),
+                name="a_code_for_a_new_number_is_asked_for_by_somebody",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["phone", "-made_at"], name="codes_of_a_phone"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{masked(self.phone)} {self.get_purpose_display()}"
+
+
+class Consent(models.Model):
+    """That a person consented to a version of the privacy notice (PIPL, article 14). Kept, never changed."""
+
+    class Through(models.TextChoices):
+        API = "api", _("mini-program")
+        PAGE = "page", _("web page")
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="consents", verbose_name=_("user"))
+    version = models.CharField(_("version"), max_length=16)
+    given_at = models.DateTimeField(_("given"))
+    came_through = models.CharField(_("came through"), max_length=4, choices=Through.choices)
+
+    class Meta:
+        verbose_name = _("consent")
+        verbose_name_plural = _("consents")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["user", "version"], name="a_person_consents_to_a_notice_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.version}"
 
 
 class Property(models.Model):

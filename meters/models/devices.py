@@ -8,11 +8,24 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Cast, Substr
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Span
 
+# 48 random bits, made by the database for whoever writes a meter: the QR label carries them, and they tell nothing.
+_A_CODE = Substr(
+    Func(
+        Cast(Func(function="gen_random_uuid", output_field=models.UUIDField()), models.TextField()),
+        Value("-"),
+        Value(""),
+        function="REPLACE",
+        output_field=models.TextField(),
+    ),
+    1,
+    12,
+)
 SERIAL = RegexValidator(r"^[0-9A-Za-z-]{1,32}$", _("Use letters, digits and hyphens, at most 32."))
 
 
@@ -77,6 +90,7 @@ class Meter(models.Model):
     )
     model = models.ForeignKey(MeterModel, models.PROTECT, related_name="meters", verbose_name=_("model"))
     serial = models.CharField(_("meter number"), max_length=32, validators=[SERIAL])
+    code = models.CharField(_("code on the label"), max_length=12, unique=True, editable=False, db_default=_A_CODE)
     verified_until_date = models.DateField(_("verified until"), null=True, blank=True)  # JJG 596: 8 years
 
     is_online = models.BooleanField(_("online"), default=False)

@@ -34,7 +34,15 @@ class Order(models.Model):
         verbose_name=_("meter"),
         help_text=_("Where the money goes when a meter holds it."),
     )
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="orders", verbose_name=_("payer"))
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="orders",
+        verbose_name=_("payer"),
+        help_text=_("Nobody: placed without a login, from the label on the meter or by a link."),
+    )
     amount_fen = models.PositiveIntegerField(_("amount, fen"))
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PLACED)
     idempotency_key = models.CharField(max_length=64)
@@ -49,6 +57,11 @@ class Order(models.Model):
         verbose_name_plural = _("orders")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "idempotency_key"], name="an_idempotency_key_makes_one_order"),
+            models.UniqueConstraint(
+                fields=["tenancy", "idempotency_key"],
+                condition=Q(user__isnull=True),
+                name="a_key_without_a_login_makes_one_order",
+            ),
             models.CheckConstraint(condition=Q(amount_fen__gt=0), name="an_order_has_an_amount"),
             models.CheckConstraint(
                 condition=~Q(state="paid") | Q(paid_at__isnull=False), name="a_paid_order_says_when"
@@ -67,6 +80,8 @@ class Attempt(models.Model):
 
     class Channel(models.TextChoices):
         WECHAT_MINI = "wechat_mini", _("WeChat mini-program")
+        WECHAT_JSAPI = "wechat_jsapi", _("web page in WeChat")
+        WECHAT_H5 = "wechat_h5", _("WeChat from another browser")
         ALIPAY_MINI = "alipay_mini", _("Alipay mini-program")
         ALIPAY_WAP = "alipay_wap", _("Alipay web page")
 
