@@ -13,12 +13,12 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import login, scope
+from accounts import consents, login, scope
 from accounts.login import LoginClosedError, SignedIn
 from accounts.masks import masked
 from accounts.models import AccessToken, Member
@@ -50,6 +50,7 @@ class Me(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField()
     phone = serializers.CharField(help_text="masked: 138****5678; empty while unknown")
+    consent_needed = serializers.BooleanField(help_text="ask for it, or all but little answers 403 consent_needed")
 
 
 class HomeInBrief(serializers.Serializer[Any]):
@@ -113,6 +114,8 @@ class Alipay(APIView):
 
 
 class Logout(APIView):
+    permission_classes = (IsAuthenticated,)
+
     @extend_schema(summary="Log out", request=None, responses={204: None})
     def post(self, request: Request) -> Response:
         """Ends this login; other phones of the same person stay logged in."""
@@ -154,7 +157,12 @@ def _answer(signed_in: SignedIn, *, now: datetime) -> Response:
     answer = {
         "token": signed_in.token,
         "expires_at": signed_in.expires_at,
-        "user": {"id": user.pk, "name": user.name, "phone": masked(user.phone)},
+        "user": {
+            "id": user.pk,
+            "name": user.name,
+            "phone": masked(user.phone),
+            "consent_needed": not consents.is_given(user),
+        },
         "homes": [in_brief(member) for member in scope.memberships_of(user, now)],
     }
     return Response(LoginAnswer(answer).data, headers={"Cache-Control": "no-store"})

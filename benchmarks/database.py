@@ -24,10 +24,11 @@ def folder() -> Path:
 
 
 class Server:
-    """The server, ours until this process ends."""
+    """The server, ours until this process ends; at SCALE=full with the memory that an operator of a city gives it."""
 
     def __init__(self) -> None:
-        parts = urlsplit(postgres.lease(folder() / "postgres"))
+        roomy = os.environ.get("SCALE") == "full"
+        parts = urlsplit(postgres.lease(folder() / "postgres", roomy=roomy))
         self.host, self._user = unquote(parts.hostname or ""), parts.username or ""
         self._url = f"{parts.scheme}://{parts.netloc}/"
         with self._connected("postgres") as connection:

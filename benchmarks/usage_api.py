@@ -76,11 +76,11 @@ class Tenant:
         from django.test import Client
         from django.utils import timezone
 
-        from accounts import login
+        from accounts import consents, login
         from accounts.models import AccessToken, Member, User
 
         now, token = timezone.now(), f"bench-{tenancy.pk}"
-        user = User.objects.create(username=token)
+        user = User.objects.create(username=token, notice_version=consents.CURRENT)
         Member.objects.create(tenancy=tenancy, user=user, role=Member.Role.HOLDER, joined_at=tenancy.starts_at)
         AccessToken.objects.create(
             user=user, digest=login.digest_of(token), created_at=now, expires_at=now + timedelta(days=1)

@@ -73,9 +73,10 @@ READINGS_KEPT_MONTHS = env.integer("READINGS_KEPT_MONTHS", 25, at_least=2, at_mo
 
 # ---- the vendors' addresses and our apps there; keys by reference ----
 WECHAT_API_URL = env.url("WECHAT_API_URL", "https://api.weixin.qq.com", schemes=("http", "https"))
+WECHAT_OAUTH_URL = env.url("WECHAT_OAUTH_URL", "https://open.weixin.qq.com", schemes=("http", "https"))
 WECHAT_PAY_URL = env.url("WECHAT_PAY_URL", "https://api.mch.weixin.qq.com", schemes=("http", "https"))
 ALIPAY_GATEWAY_URL = env.url("ALIPAY_GATEWAY_URL", "https://openapi.alipay.com/gateway.do", schemes=("http", "https"))
-for _name in ("WECHAT_API_URL", "WECHAT_PAY_URL", "ALIPAY_GATEWAY_URL"):
+for _name in ("WECHAT_API_URL", "WECHAT_OAUTH_URL", "WECHAT_PAY_URL", "ALIPAY_GATEWAY_URL"):
     if PRODUCTION and (is_loopback(globals()[_name]) or "dev" in globals()[_name] or "sandbox" in globals()[_name]):
         env.refuse(_name, "names a sandbox, which production refuses")
 VENDOR_TIMEOUT_S = env.integer("VENDOR_TIMEOUT_S", 5, at_least=1, at_most=30)
@@ -117,6 +118,9 @@ for _name in ("WECHAT_MINI_APP_ID", "WECHAT_OFFICIAL_APP_ID", "ALIPAY_APP_ID"):
 TOKEN_LIFETIME_DAYS = env.integer("TOKEN_LIFETIME_DAYS", 30, at_least=1, at_most=365)
 CALLBACK_BODY_LIMIT = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+API_REQUESTS_A_MINUTE = env.integer("API_REQUESTS_A_MINUTE", 240, at_least=0, at_most=100_000)  # 0 for no limit
+# How many proxies of our own a request comes through: the address of who asks is what the first of them saw.
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 1 if PRODUCTION else 0, at_least=0, at_most=5)
 ATTEMPT_LIFETIME_S = env.integer("ATTEMPT_LIFETIME_S", 1800, at_least=60, at_most=7200)
 
 ROOT_URLCONF = "config.urls" if WEB_POOL == "all" else "config.callback_urls"
@@ -192,11 +196,15 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing 
 CACHES = {
     # Shared by all processes without another server: the vendors' tokens and rate limits live here.
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "shared_cache"},
+    # A process's own, for what need not be exact: who asks how often.
+    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}},
 }
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.login.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "portal.consent.HasConsented"],
+    "DEFAULT_THROTTLE_CLASSES": ["portal.limits.PerLogin"],
+    "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["portal.bodies.ShortJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

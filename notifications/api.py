@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import AccessToken, Identity, User
+from accounts.polled import Polled
 from notifications import inbox, links, permits, preferences
 from notifications.models import Delivery, Message, Preference
 
@@ -61,7 +62,7 @@ class UpTo(serializers.Serializer[Any]):
     up_to = serializers.IntegerField(min_value=1, max_value=BIGGEST, help_text="this message and all before it")
 
 
-class Inbox(APIView):
+class Inbox(Polled):
     @extend_schema(
         operation_id="messages_list",
         summary="What I was told",
@@ -80,7 +81,7 @@ class Inbox(APIView):
             "unread": inbox.unread(user),
             "next": found[AT_ONCE - 1].pk if len(found) > AT_ONCE else None,
         }
-        return Response(InboxAnswer(answer).data, headers={"Cache-Control": "private, no-cache"})
+        return Response(InboxAnswer(answer).data)
 
 
 class Read(APIView):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -13,6 +14,15 @@ from notifications.preferences import offered
 
 SALT: Final = "notifications.off"
 VALID_FOR: Final = timedelta(days=365)
+_DAY_S: Final = 86_400
+
+
+class _OfTheDay(signing.TimestampSigner):
+    """Signs with the day, not the second: the same link all day long, so that an inbox that has not changed is the same
+    bytes (accounts/polled.py)."""
+
+    def timestamp(self) -> str:
+        return signing.b62_encode(int(time.time()) // _DAY_S * _DAY_S)
 
 
 class Off(NamedTuple):
@@ -25,7 +35,7 @@ def off_url(*, user_id: int, kind: str) -> str:
     about = offered().get(kind)
     if about is None or about.is_compulsory:
         return ""
-    token = signing.dumps([user_id, kind], salt=SALT, compress=True)
+    token = _OfTheDay(salt=SALT).sign_object([user_id, kind], compress=True)
     return settings.PUBLIC_URL + reverse("messages-off", args=[token])
 
 

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from accounts import scope
 from accounts.models import AccessToken, Tenancy
+from accounts.polled import Polled
 from billing import money
 from meters.models import Meter
 from payments import chase, checkout, history
@@ -149,7 +150,7 @@ class Recharges(APIView):
         return Response(_answer(order, pay=_pay(order)), status=status.HTTP_201_CREATED)
 
 
-class Recharge(APIView):
+class Recharge(Polled):
     @extend_schema(summary="See how a recharge stands", responses=RechargeAnswer)
     def get(self, request: Request, number: str) -> Response:
         """How a recharge stands. While it is unpaid its provider is asked, at most every other second."""

@@ -11,13 +11,13 @@ from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts import invitations, vendor_apps
 from accounts.api import HomeInBrief, in_brief, told
 from accounts.guesses import TooManyGuessesError
 from accounts.invitations import Joined, TenancyEndedError, UnknownCodeError
 from accounts.models import AccessToken, Member, User
+from accounts.polled import Polled
 from accounts.vendor_apps import NotSetUpError
 from accounts.vendors import ProviderRefused, ProviderUnsure
 from billing import money
@@ -132,7 +132,7 @@ class JoinAnswer(serializers.Serializer[Any]):
     homes = HomeInBrief(many=True)
 
 
-class Homes(APIView):
+class Homes(Polled):
     @extend_schema(operation_id="homes_list", summary="See all of one's homes", responses=HomesAnswer)
     def get(self, request: Request) -> Response:
         """Every home of the tenant: balance, power and why it is off, meters."""
@@ -154,7 +154,7 @@ class Homes(APIView):
         return Response(answer.data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
 
-class Home(APIView):
+class Home(Polled):
     @extend_schema(operation_id="homes_retrieve", summary="See one home", responses=HomeAnswer)
     def get(self, request: Request, home: int) -> Response:
         """One home of the tenant."""

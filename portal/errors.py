@@ -1,13 +1,17 @@
-"""What an API caller reads when something went wrong: one shape, in their language, with the id that finds the log.
+"""What an API caller reads when something went wrong: problem details (RFC 9457), in their language, with the id that
+finds the log.
 
-    {"error": {"code": "not_found", "message": "…", "trace": "5f0c…"}}
+    {"type": "urn:meterpay:problem:not_found", "title": "Not Found", "status": 404, "detail": "…",
+     "code": "not_found", "trace": "5f0c…"}
 
-`code` is for programs and stays; `message` is for people. What is wrong with single fields stands in `fields` as well.
+`code` is for programs and stays; `type` says the same as a name of its own. `detail` is for people. What is wrong with
+single fields stands in `fields` as well.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -20,7 +24,8 @@ from rest_framework.views import exception_handler
 
 from accounts.sentences import joined
 
-FAULT = "fault"
+FAULT: Final = "fault"
+PROBLEM: Final = "application/problem+json"
 
 
 def answer(exc: Exception, context: dict[str, Any]) -> Response:
@@ -31,11 +36,11 @@ def answer(exc: Exception, context: dict[str, Any]) -> Response:
     request = context["request"]
     response = exception_handler(exc, context)
     if response is None:
-        response = Response(status=500)
-        response.data = {"error": _fault(request.META)}
+        response = Response(_fault(request.META), status=500, content_type=PROBLEM)
         log_response("Internal Server Error: %s", request.path, response=response, request=request, exception=exc)
         return response
-    response.data = {"error": _described(response.data) | {"trace": _trace(request.META)}}
+    response.data = _problem(request.META, status=response.status_code, **_described(response.data))
+    response.content_type = PROBLEM
     return response
 
 
@@ -43,15 +48,15 @@ def no_such_page(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404: the same shape where programs ask, a page for people elsewhere."""
     if not request.path.startswith("/api/"):
         return defaults.page_not_found(request, exception)
-    error = {"code": "not_found", "message": _("There is nothing at this address."), "trace": _trace(request.META)}
-    return JsonResponse({"error": error}, status=404)
+    problem = _problem(request.META, status=404, code="not_found", detail=_("There is nothing at this address."))
+    return JsonResponse(problem, status=404, content_type=PROBLEM)
 
 
 def fault_page(request: HttpRequest) -> HttpResponse:
     """handler500: a fault outside of the API's views (in middleware, say). Django has logged it."""
     if not request.path.startswith("/api/"):
         return HttpResponse(render_to_string("500.html", {"trace": _trace(request.META)}), status=500)
-    return JsonResponse({"error": _fault(request.META)}, status=500)
+    return JsonResponse(_fault(request.META), status=500, content_type=PROBLEM)
 
 
 def document(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -59,50 +64,52 @@ def document(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     text = {"type": "string"}
     shape = {
         "type": "object",
-        "required": ["error"],
+        "required": ["type", "title", "status", "detail", "code", "trace"],
         "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "trace"],
-                "properties": {
-                    "code": text,
-                    "message": text,
-                    "trace": text,
-                    "fields": {"type": "object", "additionalProperties": text},
-                },
-            }
+            "type": {"type": "string", "format": "uri"},
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "code": text,
+            "trace": text,
+            "fields": {"type": "object", "additionalProperties": text},
         },
     }
-    result.setdefault("components", {}).setdefault("schemas", {})["Error"] = shape
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = shape
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in result["paths"].values():
         for operation in operations.values():
-            operation["responses"]["default"] = {"description": "An error, told in one shape.", "content": content}
+            operation["responses"]["default"] = {"description": "A problem (RFC 9457).", "content": content}
     return result
 
 
 def _described(data: Any) -> dict[str, Any]:
-    """Code, message and, for a form, the first complaint about each field, out of the framework's nested details."""
+    """Code, detail and, for a form, the first complaint about each field, out of the framework's nested details."""
     if isinstance(data, list):
         return _first(data)
     if set(data) == {"detail"}:
         return _first(data["detail"])
-    fields = {name: _first(details)["message"] for name, details in data.items()}
+    fields = {name: _first(details)["detail"] for name, details in data.items()}
     # Each complaint once, in words alone: which field it is about stands in `fields`.
-    return {"code": "invalid", "message": joined(*dict.fromkeys(fields.values())), "fields": fields}
+    return {"code": "invalid", "detail": joined(*dict.fromkeys(fields.values())), "fields": fields}
 
 
 def _first(detail: Any) -> dict[str, Any]:
     """The first complaint in details of any depth (a list of forms has empty ones where nothing is wrong)."""
     if isinstance(detail, ErrorDetail):
-        return {"code": detail.code, "message": str(detail)}
+        return {"code": detail.code, "detail": str(detail)}
     parts = detail.values() if isinstance(detail, dict) else detail
     return _first(next(part for part in parts if part not in ({}, [])))
 
 
+def _problem(meta: dict[str, Any], *, status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    named = {"type": f"urn:meterpay:problem:{code}", "title": HTTPStatus(status).phrase, "status": status}
+    return named | {"detail": detail, "code": code, "trace": _trace(meta)} | more
+
+
 def _fault(meta: dict[str, Any]) -> dict[str, Any]:
     message = _("Something went wrong on our side. Please try again; if it stays, tell us this number: %(trace)s")
-    return {"code": FAULT, "message": message % {"trace": _trace(meta)}, "trace": _trace(meta)}
+    return _problem(meta, status=500, code=FAULT, detail=message % {"trace": _trace(meta)})
 
 
 def _trace(meta: dict[str, Any]) -> str:

@@ -2,9 +2,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal import alert_level_api, api, bills_api, disputes_api, emergency_api, timeline_api, usage_api
+from portal import (
+    alert_level_api,
+    api,
+    bills_api,
+    disputes_api,
+    emergency_api,
+    privacy_api,
+    timeline_api,
+    usage_api,
+)
 
 urlpatterns = [
+    path("privacy", privacy_api.Privacy.as_view(), name="privacy"),
+    path("privacy/consent", privacy_api.GiveConsent.as_view(), name="privacy-consent"),
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
     path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),

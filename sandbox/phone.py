@@ -29,6 +29,8 @@ class Shapes:
     WECHAT_LOGIN = "/api/v1/auth/wechat"
     ALIPAY_LOGIN = "/api/v1/auth/alipay"
     LOGOUT = "/api/v1/auth/logout"
+    PRIVACY = "/api/v1/privacy"
+    CONSENT = "/api/v1/privacy/consent"
     HOMES = "/api/v1/homes"
     RECHARGES = "/api/v1/recharges"
     PAID_STATES = frozenset({"paid", "credited", "done"})
@@ -87,6 +89,10 @@ class Phone:
         given = self._vendor(self.alipay_url, "/sandbox/login_code", {k: v for k, v in wanted.items() if v})
         self.openid = given["open_id"]
         return self._logged_in(self.api("POST", Shapes.ALIPAY_LOGIN, {"auth_code": given["auth_code"]}))
+
+    def consent(self) -> dict[str, Any]:
+        """Reads the privacy notice and consents to it, as the mini-program asks for at the first login."""
+        return self.api("POST", Shapes.CONSENT, {"version": self.api("GET", Shapes.PRIVACY)["version"]})
 
     def bind(self, *, invitation: str = "") -> dict[str, Any]:
         """Binds a home: by the code that staff printed, else by the phone number WeChat knows."""
@@ -154,6 +160,8 @@ class Phone:
 
     def _logged_in(self, answer: dict[str, Any]) -> dict[str, Any]:
         self.token = answer["token"]
+        if answer.get("user", {}).get("consent_needed"):
+            self.consent()
         return answer
 
     def _tapped(self, order: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any] | PhoneError:

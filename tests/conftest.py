@@ -14,6 +14,7 @@ import pytest
 # of somebody who tries the project out, and never sync to disk.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")  # here and not in pyproject.toml: it would be first
 os.environ.setdefault("LOG_LEVEL", "WARNING")
+os.environ.setdefault("API_REQUESTS_A_MINUTE", "0")  # a thousand tests ask from one address
 if not os.environ.get("DATABASE_URL"):
     from config.embedded import postgres
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts import login
+from accounts import consents, login
 from accounts.models import AccessToken, Building, Identity, Member, Property, Room, Tenancy, User
 from billing import tariffs
 from billing.models import Notice, Purse, SupplyPolicy, SupplyPrice, Tariff, TariffAssignment, TariffVersion
@@ -40,7 +40,8 @@ def a_room(*, place: Property | None = None) -> Room:
 
 
 def a_user(**kwargs: Any) -> User:
-    return User.objects.create(**{"username": f"user{next(_serial)}", "name": "王小明"} | kwargs)
+    told = {"username": f"user{next(_serial)}", "name": "王小明", "notice_version": consents.CURRENT}
+    return User.objects.create(**told | kwargs)
 
 
 def an_identity(*, user: User | None = None, provider: str = "wechat", app_id: str = "wxsandboxmini") -> Identity:

@@ -47,6 +47,7 @@ class Server(Protocol):
 
 SERVERS: dict[str, Callable[[Path], Server]] = {
     "postgres": Postgres,
+    "postgres-roomy": lambda folder: Postgres(folder, roomy=True),
     "postgres-forgetful": lambda folder: Postgres(folder, durable=False),
     "mosquitto": Mosquitto,
     "iotcore": IotCore,

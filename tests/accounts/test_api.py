@@ -31,7 +31,7 @@ def test_a_login_answers_with_token_user_and_homes(client, wechat):
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
     told = answer.json()
-    assert told["user"] == {"id": user.pk, "name": "王小明", "phone": "138****5678"}
+    assert told["user"] == {"id": user.pk, "name": "王小明", "phone": "138****5678", "consent_needed": True}
     assert told["homes"] == [
         {
             "id": home.pk,
@@ -74,23 +74,23 @@ def test_a_malformed_login_is_a_400_with_the_field_named(client, body):
     answer = post(client, "auth/wechat", body)
 
     assert answer.status_code == 400
-    assert answer.json()["error"]["code"] in {"invalid", "parse_error"}
+    assert answer.json()["code"] in {"invalid", "parse_error"}
 
 
 def test_a_code_that_wechat_does_not_know_is_a_400_that_says_so(client, wechat):
     answer = post(client, "auth/wechat", {"code": "0notacode"})
 
     assert answer.status_code == 400
-    error = answer.json()["error"]
+    error = answer.json()
     assert error["code"] == "code_refused"
-    assert error["message"].startswith("WeChat does not know this code")
+    assert error["detail"].startswith("WeChat does not know this code")
 
 
 def test_an_auth_code_that_alipay_does_not_know_is_a_400_that_says_so(client, alipay):
     answer = post(client, "auth/alipay", {"auth_code": "notacode"})
 
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"].startswith("Alipay does not know this code")
+    assert answer.json()["detail"].startswith("Alipay does not know this code")
 
 
 def test_a_vendor_that_is_away_is_a_503_that_says_so(client, wechat):
@@ -99,7 +99,7 @@ def test_a_vendor_that_is_away_is_a_503_that_says_so(client, wechat):
     answer = post(client, "auth/wechat", {"code": wechat.tap()["code"]})
 
     assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "vendor_away"
+    assert answer.json()["code"] == "vendor_away"
 
 
 def test_our_own_wrong_secret_is_no_fault_of_the_tenants(client, wechat, settings, monkeypatch, caplog):
@@ -109,7 +109,7 @@ def test_our_own_wrong_secret_is_no_fault_of_the_tenants(client, wechat, setting
     answer = post(client, "auth/wechat", {"code": wechat.tap()["code"]})
 
     assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "vendor_not_set_up"
+    assert answer.json()["code"] == "vendor_not_set_up"
     assert "40125" in caplog.text
     assert "wrong-secret" not in caplog.text
 
@@ -120,7 +120,7 @@ def test_an_app_that_is_not_set_up_is_a_503(client, settings):
     answer = post(client, "auth/alipay", {"auth_code": "x"})
 
     assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "vendor_not_set_up"
+    assert answer.json()["code"] == "vendor_not_set_up"
 
 
 def test_a_closed_login_is_a_403(client, wechat):
@@ -131,7 +131,7 @@ def test_a_closed_login_is_a_403(client, wechat):
     answer = post(client, "auth/wechat", {"code": wechat.tap(openid=openid)["code"]})
 
     assert answer.status_code == 403
-    assert answer.json()["error"]["code"] == "login_closed"
+    assert answer.json()["code"] == "login_closed"
 
 
 def test_an_ended_token_does_not_keep_anybody_from_logging_in(client, wechat):
@@ -158,7 +158,7 @@ def test_without_a_good_token_it_is_a_401_that_says_how_to_log_in(client, header
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="meterpay"'
-    assert answer.json()["error"]["code"] in {"login_ended", "not_authenticated"}
+    assert answer.json()["code"] in {"login_ended", "not_authenticated"}
 
 
 @pytest.mark.parametrize(
@@ -195,4 +195,4 @@ def test_errors_are_told_in_chinese_by_default(client, wechat):
     answer = client.post("/api/v1/auth/wechat", {}, content_type="application/json")
 
     assert answer.headers["Content-Language"] == "zh-hans"
-    assert answer.json()["error"]["fields"] == {"code": "该字段是必填项。"}
+    assert answer.json()["fields"] == {"code": "该字段是必填项。"}

@@ -119,4 +119,4 @@ def test_over_the_api_one_sees_it_takes_it_and_neighbours_do_not(client, purse, 
     purse.property.supply_policy.__class__.objects.update(emergency_fen=0)
     Emergency.objects.all().delete()
     refused = client.post(path, headers=headers)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_offered")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_offered")

@@ -319,7 +319,7 @@ def test_a_wish_that_cannot_be_met_is_refused_and_changes_nothing(client, tenant
     answer = send(client, "message-preferences", tenant, USUAL | wrong, method="put")
 
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"]
+    assert answer.json()["detail"]
     assert not Preference.objects.exists()
 
 
@@ -394,3 +394,18 @@ def test_the_level_of_another_home_does_not_exist(client, home):
 @pytest.mark.parametrize("yuan", ["", "x", "-5", "0", "1.234", "99999999"])
 def test_a_level_that_is_no_amount_is_refused(client, home, tenant, yuan):
     assert send(client, f"homes/{home.pk}/alert-level", tenant, {"yuan": yuan}, method="put").status_code == 400
+
+
+def test_an_inbox_without_news_is_answered_without_a_body(client, home, tenant):
+    login = makers.a_login(tenant)
+    leave(home, key="one")
+    carry()
+    first = ask(client, "messages", login)
+    known = login | {"If-None-Match": first.headers["ETag"]}
+
+    again = ask(client, "messages", known)
+    leave(home, key="two", kind="recharge_received", amount_fen=5000)
+    carry()
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert ask(client, "messages", known).status_code == 200

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts import consents
 from accounts.login import Person, sign_in
 from accounts.models import Member
 from payments.models import Attempt, Merchant, Order, RechargeLimits
@@ -25,6 +26,7 @@ class Tenant:
     def __init__(self, provider: str, app_id: str, subject: str) -> None:
         signed_in = sign_in(Person(provider, app_id, subject, ""), now=timezone.now())
         self.user = signed_in.user
+        consents.give(user=self.user, version=consents.CURRENT, came_through="api", now=timezone.now())
         self.headers = {"HTTP_AUTHORIZATION": f"Bearer {signed_in.token}", "HTTP_ACCEPT_LANGUAGE": "en"}
 
     def post(self, path, body=None, **headers):
@@ -56,7 +58,7 @@ def tenant(world, wechat, place):  # noqa: F811
 
 
 def code_of(response):
-    return response.json()["error"]["code"]
+    return response.json()["code"]
 
 
 class TestPlacing:
@@ -114,7 +116,7 @@ class TestPlacing:
         assert response.status_code == status
         if status == 400:
             assert code_of(response) == "amount_out_of_limits"
-            assert "10.00" in response.json()["error"]["message"]
+            assert "10.00" in response.json()["detail"]
 
     def test_it_refuses_a_channel_that_nobody_serves(self, tenant, place):
         Merchant.objects.update(retired_at=timezone.now())

@@ -63,11 +63,17 @@ def test_an_unforeseen_fault_is_a_500_with_an_id_and_without_detail(client):
     answer = client.get("/api/v1/broken", headers={"Accept-Language": "en"})
 
     assert answer.status_code == 500
-    error = answer.json()["error"]
-    assert set(error) == {"code", "message", "trace"}
+    error = answer.json()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert set(error) == {"type", "title", "status", "detail", "code", "trace"}
+    assert (error["type"], error["title"], error["status"]) == (
+        "urn:meterpay:problem:fault",
+        "Internal Server Error",
+        500,
+    )
     assert error["code"] == "fault"
     assert error["trace"] == answer.headers["X-Trace-Id"]
-    assert error["trace"] in error["message"]
+    assert error["trace"] in error["detail"]
     assert b"hunter2" not in answer.content
 
 
@@ -79,41 +85,41 @@ def test_an_unforeseen_fault_is_logged_once_with_its_stack_trace(client, caplog)
 
 
 def test_a_field_that_is_wrong_is_named(client):
-    error = ask(client, {"amount": 0}).json()["error"]
+    error = ask(client, {"amount": 0}).json()
 
     assert error["code"] == "invalid"
     assert error["fields"] == {"amount": "Ensure this value is greater than or equal to 1."}
-    assert error["message"] == "Ensure this value is greater than or equal to 1."  # no field's name to a person
+    assert error["detail"] == "Ensure this value is greater than or equal to 1."  # no field's name to a person
 
 
 def test_what_is_wrong_with_several_fields_is_said_once(client):
-    error = ask(client, {"amount": "x", "lines": "x", "meters": "x"}).json()["error"]
+    error = ask(client, {"amount": "x", "lines": "x", "meters": "x"}).json()
 
     assert set(error["fields"]) == {"amount", "lines", "meters"}
-    assert error["message"].count("A valid integer is required.") == 1
-    assert "amount" not in error["message"]
+    assert error["detail"].count("A valid integer is required.") == 1
+    assert "amount" not in error["detail"]
 
 
 @pytest.mark.parametrize(
     "part", [{"meters": [1, "x"]}, {"parts": [{"a": 1}, {"b": "x"}]}, {"lines": [{"fen": 1}, {"fen": "x"}]}]
 )
 def test_a_complaint_deep_inside_is_found(client, part):
-    assert "A valid integer is required." in ask(client, {"amount": 1} | part).json()["error"]["message"]
+    assert "A valid integer is required." in ask(client, {"amount": 1} | part).json()["detail"]
 
 
 def test_a_complaint_of_the_view_keeps_its_own_code(client):
     answer = ask(client, {"amount": 1})
 
     assert answer.status_code == 400
-    error = answer.json()["error"]
-    assert (error["code"], error["message"]) == ("too_much", "Too much.")
+    error = answer.json()
+    assert (error["code"], error["detail"]) == ("too_much", "Too much.")
 
 
 def test_what_is_not_an_object_is_refused(client):
-    error = ask(client, [1]).json()["error"]
+    error = ask(client, [1]).json()
 
     assert error["fields"].keys() == {"non_field_errors"}
-    assert error["message"].startswith("Invalid data.")
+    assert error["detail"].startswith("Invalid data.")
 
 
 def test_malformed_json_is_a_400(client):
@@ -121,11 +127,11 @@ def test_malformed_json_is_a_400(client):
         answer = ask(client, body)
 
         assert answer.status_code == 400, body
-        error = answer.json()["error"]
+        error = answer.json()
         assert error["code"] in {"parse_error", "invalid"}
-        assert "Expecting" not in error["message"]  # Python's own words
-        assert "parse error" not in error["message"]
-    assert ask(client, "{").json()["error"]["message"] == "The request is not valid JSON."
+        assert "Expecting" not in error["detail"]  # Python's own words
+        assert "parse error" not in error["detail"]
+    assert ask(client, "{").json()["detail"] == "The request is not valid JSON."
 
 
 def test_json_nested_beyond_reason_is_a_400(client):
@@ -136,20 +142,20 @@ def test_a_long_request_is_a_413(client):
     answer = ask(client, '{"amount": 1' + " " * LIMIT_BYTES + "}")
 
     assert answer.status_code == 413
-    assert answer.json()["error"]["code"] == "too_large"
+    assert answer.json()["code"] == "too_large"
 
 
 def test_another_method_and_another_format_are_told_in_the_same_shape(client):
-    assert client.get("/api/v1/asking").json()["error"]["code"] == "method_not_allowed"
+    assert client.get("/api/v1/asking").json()["code"] == "method_not_allowed"
     answer = client.post("/api/v1/asking", "a=1", content_type="application/x-www-form-urlencoded")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
 def test_no_such_address_of_the_api_is_told_in_the_same_shape(client):
     answer = client.get("/api/v1/nothing-here")
 
     assert answer.status_code == 404
-    assert answer.json()["error"]["trace"] == answer.headers["X-Trace-Id"]
+    assert answer.json()["trace"] == answer.headers["X-Trace-Id"]
 
 
 def test_no_such_page_is_a_page_elsewhere(client):
@@ -173,5 +179,5 @@ def test_a_client_reads_errors_in_the_language_it_asks_for():
     chinese = client.post("/api/v1/asking", {}, content_type="application/json", headers={"Accept-Language": "zh-CN"})
     english = client.post("/api/v1/asking", {}, content_type="application/json", headers={"Accept-Language": "en-GB"})
 
-    assert chinese.json()["error"]["fields"]["amount"] == "该字段是必填项。"
-    assert english.json()["error"]["fields"]["amount"] == "This field is required."
+    assert chinese.json()["fields"]["amount"] == "该字段是必填项。"
+    assert english.json()["fields"]["amount"] == "This field is required."
