@@ -172,11 +172,7 @@ class MiniProgram(App):
     def code_to_session(self, code: str) -> Session:
         """Who gave this code (`wx.login`); good once, for five minutes (else ProviderRefused 40029). No token."""
         query = {"appid": self.app_id, "secret": self._secret, "js_code": code, "grant_type": "authorization_code"}
-        answer = _accepted(self._exchange("GET", f"/sns/jscode2session?{urlencode(query)}"))
-        openid = answer.get("openid")
-        if not isinstance(openid, str) or not openid:
-            raise ProviderBadAnswer("malformed", "nobody logged in")
-        return Session(openid, str(answer.get("unionid") or ""), str(answer.get("session_key") or ""))
+        return _session(_accepted(self._exchange("GET", f"/sns/jscode2session?{urlencode(query)}")))
 
     def phone_number(self, code: str) -> Phone:
         """The number behind a phone-number button's code; good once, for five minutes."""
@@ -234,6 +230,26 @@ class OfficialAccount(App):
 
     AT_ONCE = 100  # union ids a call
 
+    def authorize_url(self, *, oauth_url: str, redirect_uri: str, state: str) -> str:
+        """Where WeChat's browser is sent so that it comes back to `redirect_uri` with a code: without a question to the
+        person (snsapi_base), and good for telling who pays.
+
+        WeChat compares the order of these parameters. Source: developers.weixin.qq.com/doc/service/guide/h5/auth.html
+        """
+        query = {
+            "appid": self.app_id,
+            "redirect_uri": redirect_uri,
+            "response_type": "code",
+            "scope": "snsapi_base",
+            "state": state,
+        }
+        return f"{oauth_url}/connect/oauth2/authorize?{urlencode(query)}#wechat_redirect"
+
+    def who_came(self, code: str) -> Session:
+        """Who came back with this code; good once, for five minutes (else ProviderRefused 40029, 40163)."""
+        query = {"appid": self.app_id, "secret": self._secret, "code": code, "grant_type": "authorization_code"}
+        return _session(_accepted(self._exchange("GET", f"/sns/oauth2/access_token?{urlencode(query)}")))
+
     def send_template(
         self, *, openid: str, template_id: str, fields: Mapping[str, str], url: str, client_msg_id: str
     ) -> str:
@@ -267,6 +283,13 @@ class OfficialAccount(App):
         if not isinstance(told, list):
             raise ProviderBadAnswer("malformed", "no followers")
         return {str(one["openid"]): str(one["unionid"]) for one in told if isinstance(one, dict) and one.get("unionid")}
+
+
+def _session(answer: Mapping[str, Any]) -> Session:
+    openid = answer.get("openid")
+    if not isinstance(openid, str) or not openid:
+        raise ProviderBadAnswer("malformed", "nobody logged in")
+    return Session(openid, str(answer.get("unionid") or ""), str(answer.get("session_key") or ""))
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:

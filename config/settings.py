@@ -34,6 +34,7 @@ SECRET_KEY = SECRET_KEY or kept_secret(VAR_DIR / "secret_key")
 PUBLIC_URL = env.url("PUBLIC_URL", "http://127.0.0.1:8000", schemes=("http", "https"))
 if PRODUCTION and not PUBLIC_URL.startswith("https://"):
     env.refuse("PUBLIC_URL", "must begin with https:// in production: providers call back over TLS alone")
+RECHARGE_PAGE = PUBLIC_URL + "/r/{number}/"  # where providers lead the payer back to (portal/pages)
 ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS", [] if PRODUCTION else ["127.0.0.1", "localhost", "testserver"])
 if PRODUCTION and not ALLOWED_HOSTS:
     env.refuse("ALLOWED_HOSTS", "must name this server's host in production")
@@ -204,7 +205,6 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.login.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "portal.consent.HasConsented"],
     "DEFAULT_THROTTLE_CLASSES": ["portal.limits.PerLogin"],
-    "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["portal.bodies.ShortJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

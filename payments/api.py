@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import scope
+from accounts.addresses import address_of
 from accounts.models import AccessToken, Tenancy
 from accounts.polled import Polled
 from billing import money
@@ -147,7 +148,7 @@ class Recharges(APIView):
             raise Conflict(error.message, error.code) from error
         except checkout.CheckoutRefused as error:
             raise ValidationError(error.message, error.code) from error
-        return Response(_answer(order, pay=_pay(order)), status=status.HTTP_201_CREATED)
+        return Response(_answer(order, pay=_pay(order, payer_ip=address_of(request))), status=status.HTTP_201_CREATED)
 
 
 class Recharge(Polled):
@@ -218,12 +219,12 @@ def _found(orders: QuerySet[Order], number: str) -> Order:
     return order
 
 
-def _pay(order: Order) -> dict[str, Any] | None:
+def _pay(order: Order, *, payer_ip: str) -> dict[str, Any] | None:
     attempt = order.attempts.select_related("merchant", "order").order_by("-id").first()
     if attempt is None or order.state != Order.State.PLACED:
         return None
     try:
-        return checkout.prepare(attempt)
+        return checkout.prepare(attempt, payer_ip=payer_ip)
     except ProviderUnsure as error:
         raise ProviderAway(
             _("The payment provider does not answer. Try again in a moment."), "provider_away"

@@ -13,29 +13,42 @@ import string
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.login import Person
 from accounts.models import Identity, Tenancy, User
 from billing import money, prepaid
 from meters.models import Meter
 from payments import merchants
 from payments.models import Attempt, Merchant, Order, RechargeLimits
 from payments.providers.base import ProviderError
+from payments.providers.wechat import WeChatPay
 
 log = logging.getLogger(__name__)
 ALPHABET = (
     string.digits + string.ascii_uppercase
 )  # common to both providers (facts: WeChat refuses some, Alipay others)
 FIRST_ASK = timedelta(seconds=5)
-WECHAT_MINI, ALIPAY_MINI, ALIPAY_WAP = (
+WECHAT_MINI, WECHAT_JSAPI, WECHAT_H5, ALIPAY_MINI, ALIPAY_WAP = (
     Attempt.Channel.WECHAT_MINI,
+    Attempt.Channel.WECHAT_JSAPI,
+    Attempt.Channel.WECHAT_H5,
     Attempt.Channel.ALIPAY_MINI,
     Attempt.Channel.ALIPAY_WAP,
 )
-PROVIDER_OF = {WECHAT_MINI: "wechat", ALIPAY_MINI: "alipay", ALIPAY_WAP: "alipay"}
+PROVIDER_OF = {
+    WECHAT_MINI: "wechat",
+    WECHAT_JSAPI: "wechat",
+    WECHAT_H5: "wechat",
+    ALIPAY_MINI: "alipay",
+    ALIPAY_WAP: "alipay",
+}
+# Pages of the provider's own, on which whoever comes may pay: nobody is named beforehand.
+BY_ANYBODY = (WECHAT_H5, ALIPAY_WAP)
 
 
 class CheckoutRefused(Exception):
@@ -56,13 +69,16 @@ class KeyUsedOtherwise(CheckoutRefused):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a tenant asks for. `request_digest` tells the same request from another under the same key."""
+    """What somebody asks for: a tenant, or (no user) whoever scanned the label on the meter.
 
-    user: User
+    `identity` is who pays in which app; `request_digest` tells the same request from another under the same key.
+    """
+
+    user: User | None
     tenancy: Tenancy
     amount_fen: int
     channel: str
-    identity: Identity | None
+    identity: Identity | Person | None
     meter: Meter | None
     idempotency_key: str
     request_digest: str
@@ -82,12 +98,12 @@ def place_order(wish: Wish, *, trace: str, now: datetime) -> Order:
     merchant = _merchant_for(wish, now)
     with transaction.atomic():
         order, is_new = Order.objects.get_or_create(
-            user=wish.user,
-            idempotency_key=wish.idempotency_key,
+            **_asked_before(wish),
             defaults={
                 "number": new_number("R", now),
                 "property": wish.tenancy.property,
                 "tenancy": wish.tenancy,
+                "user": wish.user,
                 "purse": prepaid.purse_of(wish.tenancy),
                 "meter": wish.meter,
                 "amount_fen": wish.amount_fen,
@@ -104,10 +120,17 @@ def place_order(wish: Wish, *, trace: str, now: datetime) -> Order:
 
 
 def _placed_before(wish: Wish) -> Order | None:
-    order = Order.objects.filter(user=wish.user, idempotency_key=wish.idempotency_key).first()
+    order = Order.objects.filter(**_asked_before(wish)).first()
     if order is not None and order.request_digest != wish.request_digest:
         raise KeyUsedOtherwise
     return order
+
+
+def _asked_before(wish: Wish) -> dict[str, Any]:
+    """Whose key it is: the person's; without one, this home's."""
+    if wish.user is not None:
+        return {"user": wish.user, "idempotency_key": wish.idempotency_key}
+    return {"user__isnull": True, "tenancy": wish.tenancy, "idempotency_key": wish.idempotency_key}
 
 
 def _check_amount(wish: Wish) -> None:
@@ -122,17 +145,27 @@ def _check_amount(wish: Wish) -> None:
 
 def _merchant_for(wish: Wish, now: datetime) -> Merchant:
     provider = PROVIDER_OF[Attempt.Channel(wish.channel)]
-    if wish.channel != ALIPAY_WAP and (wish.identity is None or wish.identity.provider != provider):
+    if wish.channel in BY_ANYBODY:
+        return offered(wish.tenancy, channel=wish.channel, app_id=None, now=now)
+    who = wish.identity
+    is_accounts = who is not None and who.app_id == settings.WECHAT_OFFICIAL_APP_ID
+    if who is None or who.provider != provider or is_accounts != (wish.channel == WECHAT_JSAPI):
         raise CheckoutRefused("wrong_app", _("Pay in the app in which you are logged in."))
-    app_id = wish.identity.app_id if wish.identity and wish.channel != ALIPAY_WAP else None
-    merchant = merchants.taking_money_for(wish.tenancy.property, provider=provider, app_id=app_id, now=now)
+    return offered(wish.tenancy, channel=wish.channel, app_id=who.app_id, now=now)
+
+
+def offered(tenancy: Tenancy, *, channel: str, app_id: str | None, now: datetime) -> Merchant:
+    """Who takes money for this home by this channel. Raises CheckoutRefused channel_not_offered."""
+    merchant = merchants.taking_money_for(
+        tenancy.property, provider=PROVIDER_OF[Attempt.Channel(channel)], app_id=app_id, now=now
+    )
     if merchant is None:
         raise CheckoutRefused("channel_not_offered", _("This property does not take payments this way."))
     return merchant
 
 
 def make_attempt(
-    order: Order, *, merchant: Merchant, channel: str, identity: Identity | None, now: datetime
+    order: Order, *, merchant: Merchant, channel: str, identity: Identity | Person | None, now: datetime
 ) -> Attempt:
     """One try to pay this order. At most one is open per order and channel (a constraint keeps it so)."""
     return Attempt.objects.create(
@@ -150,25 +183,28 @@ def make_attempt(
     )
 
 
-def prepare(attempt: Attempt) -> dict[str, Any] | None:
+def prepare(attempt: Attempt, *, payer_ip: str = "") -> dict[str, Any] | None:
     """What the client needs to pay this attempt, asked of its provider now; None when it can no longer be paid.
 
     Must not be called inside a transaction: it waits for the network. Claim is not needed: the provider answers the
-    same parameters with the same trade, however often. Raises ProviderUnsure (ask again) or ProviderRefused (final).
+    same parameters with the same trade, however often. WeChat wants the payer's address for a payment from outside of
+    its app. Raises ProviderUnsure (ask again) or ProviderRefused (final).
     """
     if attempt.state not in (Attempt.State.MADE, Attempt.State.READY):
         return None
     try:
-        return _ask_provider(attempt)
+        return _ask_provider(attempt, payer_ip)
     except ProviderError as error:
         Attempt.objects.filter(pk=attempt.pk).update(last_error=str(error)[:64])
         log.warning("attempt %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})
         raise
 
 
-def _ask_provider(attempt: Attempt) -> dict[str, Any]:
-    provider = merchants.client_of(attempt.merchant)
+def _ask_provider(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
+    if attempt.channel == WECHAT_H5:
+        return _h5(attempt, payer_ip)
     if attempt.state == Attempt.State.MADE and attempt.channel != ALIPAY_WAP:
+        provider = merchants.client_of(attempt.merchant)
         handle = provider.create(
             number=attempt.number,
             amount_fen=attempt.amount_fen,
@@ -177,11 +213,31 @@ def _ask_provider(attempt: Attempt) -> dict[str, Any]:
             expires_at=attempt.expires_at,
             notify_url=merchants.notify_url(attempt.merchant),
         )
-        Attempt.objects.filter(pk=attempt.pk, state=Attempt.State.MADE).update(
-            state=Attempt.State.READY, handle=handle, last_error=""
-        )
+        _made_ready(attempt, handle=handle)
         attempt.handle = handle
     return merchants.pay_parameters(attempt, description=description(attempt))
+
+
+def _h5(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
+    """The address of WeChat's page is good for five minutes, so it is asked for each time and not kept."""
+    client = merchants.client_of(attempt.merchant)
+    assert isinstance(client, WeChatPay)  # noqa: S101 (the channel is WeChat's)
+    address = client.create_h5(
+        number=attempt.number,
+        amount_fen=attempt.amount_fen,
+        description=description(attempt),
+        payer_ip=payer_ip,
+        expires_at=attempt.expires_at,
+        notify_url=merchants.notify_url(attempt.merchant),
+    )
+    _made_ready(attempt, handle="")
+    back = quote(settings.RECHARGE_PAGE.format(number=attempt.order.number), safe="")
+    return {"url": f"{address}&redirect_url={back}"}
+
+
+def _made_ready(attempt: Attempt, *, handle: str) -> None:
+    made = Attempt.objects.filter(pk=attempt.pk, state=Attempt.State.MADE)
+    made.update(state=Attempt.State.READY, handle=handle, last_error="")
 
 
 def description(attempt: Attempt) -> str:

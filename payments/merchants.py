@@ -180,8 +180,8 @@ def pay_parameters(attempt: Attempt, *, description: str) -> dict[str, Any]:
             description=description,
             expires_at=attempt.expires_at,
             notify_url=notify_url(attempt.merchant),
-            return_url=settings.PUBLIC_URL,
-            quit_url=settings.PUBLIC_URL,
+            return_url=settings.RECHARGE_PAGE.format(number=attempt.order.number),
+            quit_url=settings.RECHARGE_PAGE.format(number=attempt.order.number),
         )
     }
 

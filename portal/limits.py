@@ -13,6 +13,7 @@ from django.core.cache import caches
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
+from accounts.addresses import address_of
 from accounts.models import AccessToken
 
 
@@ -32,5 +33,5 @@ class PerLogin(SimpleRateThrottle):
         return super().allow_request(request, view)
 
     def get_cache_key(self, request: Request, view: Any) -> str:
-        who = request.auth.pk if isinstance(request.auth, AccessToken) else self.get_ident(request)
+        who = request.auth.pk if isinstance(request.auth, AccessToken) else address_of(request)
         return f"asked:{who}"

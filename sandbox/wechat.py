@@ -29,6 +29,7 @@ from sandbox.wechat_callbacks import (
     signed_headers,
     signing_key,
 )
+from sandbox.wechat_cashier import CASHIER, H5Cashier, h5_url
 from sandbox.wechat_control import WeChatControl
 from sandbox.wechat_messages import Messages
 from sandbox.wechat_pay import (
@@ -54,7 +55,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "certificates": ("current_and_next", "none"),
     "messages": ("deliver", "block", "silent"),  # what becomes of messages, as events say
 }
-APP_PATHS = ("/sns/", "/cgi-bin/", "/wxa/")
+APP_PATHS = ("/sns/", "/cgi-bin/", "/wxa/", "/connect/", CASHIER)
 TRANSACTIONS = "/v3/pay/transactions"
 PARTNER_TRANSACTIONS = "/v3/pay/partner/transactions"
 
@@ -67,6 +68,7 @@ class WeChat(Box):
         self.apps = MiniPrograms(world)
         self.messages = Messages(world, self.apps)
         self.control = WeChatControl(self)
+        self.cashier = H5Cashier(self)
         courier = Courier(
             ladder_s=LADDER_S,
             speed=speed,
@@ -83,6 +85,9 @@ class WeChat(Box):
         yield from self.control.routes()
         yield from self.messages.routes()
         yield Rule("/sns/jscode2session", methods=["GET"], endpoint=self.apps.code2session)
+        yield Rule("/sns/oauth2/access_token", methods=["GET"], endpoint=self.apps.who_came)
+        yield Rule("/connect/oauth2/authorize", methods=["GET"], endpoint=self.apps.authorize)
+        yield from self.cashier.routes()
         yield Rule("/cgi-bin/stable_token", methods=["POST"], endpoint=self.apps.stable_token)
         yield Rule("/cgi-bin/token", methods=["GET"], endpoint=self.apps.ordinary_token)
         yield Rule("/wxa/business/getuserphonenumber", methods=["POST"], endpoint=self.apps.phone_number)
@@ -91,6 +96,7 @@ class WeChat(Box):
         yield Rule("/v3/certificates", methods=["GET"], endpoint=self._certificates)
         for base in (TRANSACTIONS, PARTNER_TRANSACTIONS):
             yield Rule(f"{base}/jsapi", methods=["POST"], endpoint=self._prepay)
+            yield Rule(f"{base}/h5", methods=["POST"], endpoint=self._prepay)
             yield Rule(f"{base}/out-trade-no/<out_trade_no>", methods=["GET"], endpoint=self._query)
             yield Rule(f"{base}/id/<transaction_id>", methods=["GET"], endpoint=self._query_by_id)
             yield Rule(f"{base}/out-trade-no/<out_trade_no>/close", methods=["POST"], endpoint=self._close)
@@ -204,7 +210,8 @@ class WeChat(Box):
         asked, now = body_of(request), time.time()
         partner = request.path.startswith(PARTNER_TRANSACTIONS)
         with self.lock:
-            check_prepay(merchant, asked, partner=partner, openids=self.apps.openids)
+            h5 = request.path.endswith("/h5")
+            check_prepay(merchant, asked, partner=partner, openids=self.apps.openids, h5=h5)
             key = (merchant.name, asked["out_trade_no"])
             trade = self.trades.get(key)
             if trade is None:
@@ -214,7 +221,7 @@ class WeChat(Box):
             prepay_id = trade.new_prepay(now)
         if self.faults["pay_before_answer"]:
             self._pay_at_once(trade)
-        return as_json({"prepay_id": prepay_id})
+        return as_json({"h5_url": h5_url(request, prepay_id)} if h5 else {"prepay_id": prepay_id})
 
     def _pay_at_once(self, trade: Trade) -> None:
         """The payer is quicker than our answer: the callback has come back before that goes out."""

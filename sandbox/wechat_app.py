@@ -3,16 +3,20 @@
 import json
 import secrets
 import time
+import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from sandbox.server import as_json
 from sandbox.wechat_trades import Trade
 from sandbox.world import World
 
+BROWSERS_PERSON = "sandbox_openid"  # a cookie
 CODE_VALID_S = 300
 TOKEN_VALID_S = 7200
 REFRESH_EARLY_S = 300
@@ -36,7 +40,7 @@ class AppError(Exception):
 class Code:
     """What `wx.login` or the phone-number button gave to the mini-program: good once, for five minutes."""
 
-    kind: str  # login, phone
+    kind: str  # login, phone, web
     appid: str
     openid: str
     unionid: str
@@ -94,6 +98,31 @@ class MiniPrograms:
         code = self._use_code(request.args.get("js_code", ""), kind="login", appid=appid)
         session = {"openid": code.openid, "session_key": secrets.token_urlsafe(18)}
         return as_json(session | ({"unionid": code.unionid} if code.unionid else {}))
+
+    def authorize(self, request: Request) -> Response:
+        """GET open.weixin.qq.com/connect/oauth2/authorize (snsapi_base): leads the browser straight back with a code.
+
+        Whose WeChat this is, a cookie of the browser tells; without one it is somebody new.
+        """
+        appid, back = request.args.get("appid", ""), urlsplit(request.args.get("redirect_uri", ""))
+        wanted = (request.args.get("response_type"), request.args.get("scope"))
+        if appid not in self._secrets or not back.scheme or wanted != ("code", "snsapi_base"):
+            return Response("参数错误", status=400, mimetype="text/plain")
+        openid = request.cookies.get(BROWSERS_PERSON) or f"oSANDBOX{uuid.uuid4().hex[:20]}"
+        code = self.give_code("web", appid=appid, openid=openid, unionid="", phone="")
+        query = urlencode([*parse_qsl(back.query), ("code", code), ("state", request.args.get("state", ""))])
+        answer = redirect(urlunsplit(back._replace(query=query)), 302)
+        answer.set_cookie(BROWSERS_PERSON, openid)
+        return answer
+
+    def who_came(self, request: Request) -> Response:
+        """GET /sns/oauth2/access_token."""
+        appid = self._authentic(request.args.get("appid", ""), request.args.get("secret", ""))
+        if request.args.get("grant_type") != "authorization_code":
+            raise AppError(40002, "invalid grant_type")
+        code = self._use_code(request.args.get("code", ""), kind="web", appid=appid)
+        token = {"access_token": f"sandbox_web_{secrets.token_hex(24)}", "expires_in": TOKEN_VALID_S}
+        return as_json(token | {"openid": code.openid, "scope": "snsapi_base"})
 
     def stable_token(self, request: Request) -> Response:
         """POST /cgi-bin/stable_token: the same token for everybody while it is valid."""

@@ -5,12 +5,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request
 
+from sandbox.keys import MINI_APPID, OFFICIAL_APPID
 from sandbox.signatures import is_signed, sealed, wechat_request_message
 from sandbox.wechat_callbacks import ALGORITHM
 from sandbox.wechat_trades import Trade
@@ -86,9 +88,12 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def check_prepay(
-    merchant: WeChatMerchant, asked: Mapping[str, Any], *, partner: bool, openids: Mapping[str, set[str]]
+    merchant: WeChatMerchant, asked: Mapping[str, Any], *, partner: bool, openids: Mapping[str, set[str]], h5: bool
 ) -> None:
-    """The rules of the prepay request (pay.weixin.qq.com 4012791897, partner 4012738519). `openids` by appid."""
+    """The rules of the prepay request (pay.weixin.qq.com 4012791897, partner 4012738519, H5 4012791834).
+
+    `openids` by appid: in WeChat a payer is named, in another browser a scene.
+    """
     _check_parties(merchant, asked, partner=partner)
     _check_texts(asked)
     amount = asked.get("amount")
@@ -97,7 +102,23 @@ def check_prepay(
         raise param_error("amount/total", "必须是大于0的整数，单位为分")
     if amount is not None and amount.get("currency", "CNY") != "CNY":
         raise param_error("amount/currency", "境内商户号仅支持人民币CNY")
-    _check_payer(asked, partner=partner, openids=openids)
+    if h5:
+        _check_scene(asked)
+    else:
+        _check_payer(asked, partner=partner, openids=openids)
+
+
+def _check_scene(asked: Mapping[str, Any]) -> None:
+    scene = asked.get("scene_info")
+    if "payer" in asked or not isinstance(scene, dict):
+        raise param_error("scene_info", "必填")
+    try:
+        ip_address(str(scene.get("payer_client_ip")))
+    except ValueError:
+        raise param_error("scene_info/payer_client_ip", "用户的客户端IP，支持IPv4和IPv6") from None
+    info = scene.get("h5_info")
+    if not isinstance(info, dict) or info.get("type") not in {"Wap", "iOS", "Android"}:
+        raise param_error("scene_info/h5_info/type", "场景类型，枚举值：iOS, Android, Wap")
 
 
 def _check_parties(merchant: WeChatMerchant, asked: Mapping[str, Any], *, partner: bool) -> None:
@@ -106,7 +127,8 @@ def _check_parties(merchant: WeChatMerchant, asked: Mapping[str, Any], *, partne
     prefix = "sp_" if partner else ""
     if asked.get(f"{prefix}mchid") != merchant.mchid:
         raise RefusedError(400, "INVALID_REQUEST", "商户号与Authorization中的mchid不一致")
-    if asked.get(f"{prefix}appid") != merchant.appid:
+    bound = {merchant.appid, OFFICIAL_APPID} if merchant.appid == MINI_APPID else {merchant.appid}
+    if asked.get(f"{prefix}appid") not in bound:
         raise RefusedError(400, "APPID_MCHID_NOT_MATCH", "appid和mchid不匹配，请检查后再试")
     if not partner:
         return

@@ -10,6 +10,7 @@ from sandbox.payers import CannotPayError
 
 BEIJING = timezone(timedelta(hours=8))
 PREPAY_VALID_S = 2 * 3600  # whatever time_expire says (pay.weixin.qq.com 4012791897)
+SOMEBODY = "oSANDBOXsomebody"  # who pays from outside of WeChat
 STATES = {"NOTPAY": "订单未支付", "SUCCESS": "支付成功", "REFUND": "转入退款", "CLOSED": "订单已关闭"}
 
 
@@ -39,16 +40,21 @@ class Trade:
 
     @property
     def openid(self) -> str:
-        """Who may pay: in partner mode the openid at the app that was named."""
-        payer = self.asked["payer"]
+        """Who may pay: in partner mode the openid at the app that was named; outside of WeChat, whoever comes."""
+        payer = self.asked.get("payer") or {"openid": SOMEBODY}
         return str(payer.get("openid") or payer.get("sub_openid") or payer["sp_openid"])
+
+    @property
+    def is_h5(self) -> bool:
+        """Paid from a browser outside of WeChat."""
+        return "payer" not in self.asked
 
     @property
     def appid(self) -> str:
         """The app in which the payer pays."""
         if "appid" in self.asked:
             return str(self.asked["appid"])
-        return str(self.asked["sub_appid"] if "sub_openid" in self.asked["payer"] else self.asked["sp_appid"])
+        return str(self.asked["sub_appid"] if "sub_openid" in self.asked.get("payer", {}) else self.asked["sp_appid"])
 
     def new_prepay(self, now: float) -> str:
         """A fresh prepay_id; the earlier ones stay good."""
@@ -92,10 +98,10 @@ class Trade:
             return content | {"amount": {"total": self.amount_fen, "currency": "CNY", "payer_currency": "CNY"}}
         return content | {
             "transaction_id": self.transaction_id,
-            "trade_type": "JSAPI",
+            "trade_type": "MWEB" if self.is_h5 else "JSAPI",
             "bank_type": "OTHERS",
             "success_time": self.paid_at,
-            "payer": self.asked["payer"],
+            "payer": self.asked.get("payer") or {"openid": SOMEBODY},
             "amount": {
                 "total": self.paid_fen,
                 "payer_total": self.paid_fen,

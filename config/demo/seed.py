@@ -192,20 +192,22 @@ def _rules(place: Property, now: datetime) -> None:
 def _merchants(place: Property, world: dict[str, Any], now: datetime) -> None:
     """The sandbox's merchants, their keys by file. Written again each time: the world's folder may be another."""
     wechat, alipay = world["wechat"]["direct"], world["alipay"]["key"]
-    _merchant(
-        place,
-        "demo-wechat",
-        now,
-        name="阳光花园 微信支付 (sandbox)",
-        provider="wechat",
-        account=wechat["mchid"],
-        app_id=wechat["appid"],
-        private_key_ref=f"file:{wechat['key_file']}",
-        certificate_ref=f"file:{wechat['cert_file']}",
-        certificate_serial=wechat["serial"],
-        api_key_ref=f"file:{wechat['apiv3_key_file']}",
-        provider_key=(wechat["public_key_id"], wechat["public_key_file"]),
-    )
+    # One account at WeChat Pay, in two apps: the mini-program, and the official account for web pages.
+    for slug, app_id in (("demo-wechat", wechat["appid"]), ("demo-wechat-page", world["wechat"]["official"]["appid"])):
+        _merchant(
+            place,
+            slug,
+            now,
+            name="阳光花园 微信支付 (sandbox)",
+            provider="wechat",
+            account=wechat["mchid"],
+            app_id=app_id,
+            private_key_ref=f"file:{wechat['key_file']}",
+            certificate_ref=f"file:{wechat['cert_file']}",
+            certificate_serial=wechat["serial"],
+            api_key_ref=f"file:{wechat['apiv3_key_file']}",
+            provider_key=(wechat["public_key_id"], wechat["public_key_file"]),
+        )
     _merchant(
         place,
         "demo-alipay",

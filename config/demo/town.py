@@ -96,6 +96,7 @@ class Town:
             "ALLOWED_HOSTS": f"{HOST},localhost",
             "WECHAT_API_URL": self.at.wechat,
             "WECHAT_PAY_URL": self.at.wechat,
+            "WECHAT_OAUTH_URL": self.at.wechat,
             "WECHAT_MINI_APP_ID": app_id,
             "WECHAT_MINI_SECRET_REF": f"file:{wechat['apps'][app_id]['secret_file']}",
             "WECHAT_OFFICIAL_APP_ID": official,

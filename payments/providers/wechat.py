@@ -1,4 +1,4 @@
-"""WeChat Pay API v3, outgoing: JSAPI prepay, query, close, platform certificates; direct and partner mode.
+"""WeChat Pay API v3, outgoing: JSAPI prepay, H5, query, close, platform certificates; direct and partner mode.
 
 Plain `requests` and our own signing, not wechatpayv3: that library signs one serialisation and lets `requests` make
 another, verifies decoded text instead of the raw bytes, knows no clock window, downloads certificates from within a
@@ -95,19 +95,33 @@ class WeChatPay:
         The same number with the same parameters gives a fresh prepay_id; with others OUT_TRADE_NO_USED. An order paid
         or closed is refused (ORDER_PAID, ORDER_CLOSED).
         """
-        content = {
-            **self._names(),
-            "description": description[:LONGEST_DESCRIPTION],
-            "out_trade_no": _checked(number),
-            "time_expire": expires_at.isoformat(timespec="seconds"),
-            "notify_url": notify_url,
-            "amount": {"total": amount_fen, "currency": CURRENCY},
-            "payer": {self._payer_field(): payer},
-        }
+        content = self._order(number, amount_fen, description, expires_at, notify_url)
+        content["payer"] = {self._payer_field(): payer}
         prepay_id = self._post(f"{self._path}/jsapi", content).get("prepay_id")
         if not isinstance(prepay_id, str) or not prepay_id:
             raise ProviderBadAnswer("malformed", "no prepay_id")
         return prepay_id
+
+    def create_h5(
+        self,
+        *,
+        number: str,
+        amount_fen: int,
+        description: str,
+        payer_ip: str,
+        expires_at: datetime,
+        notify_url: str,
+    ) -> str:
+        """The address of WeChat's page for a phone's browser, good for five minutes; append `&redirect_url=`.
+
+        The same number with the same parameters gives a fresh address. Source: pay.weixin.qq.com 4012791834.
+        """
+        content = self._order(number, amount_fen, description, expires_at, notify_url)
+        content["scene_info"] = {"payer_client_ip": payer_ip, "h5_info": {"type": "Wap"}}
+        address = self._post(f"{self._path}/h5", content).get("h5_url")
+        if not isinstance(address, str) or not address.startswith(("https://", "http://")):
+            raise ProviderBadAnswer("malformed", "no h5_url")
+        return address
 
     def pay_parameters(self, prepay_id: str) -> dict[str, str]:
         """What the mini-program hands to `wx.requestPayment`, signed now."""
@@ -181,6 +195,19 @@ class WeChatPay:
         except (BadContent, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ProviderBadAnswer("malformed", f"certificates: {type(error).__name__}") from error
         return found
+
+    def _order(
+        self, number: str, amount_fen: int, description: str, expires_at: datetime, notify_url: str
+    ) -> dict[str, Any]:
+        """What every way of paying wants to know of an order."""
+        return {
+            **self._names(),
+            "description": description[:LONGEST_DESCRIPTION],
+            "out_trade_no": _checked(number),
+            "time_expire": expires_at.isoformat(timespec="seconds"),
+            "notify_url": notify_url,
+            "amount": {"total": amount_fen, "currency": CURRENCY},
+        }
 
     def _names(self) -> dict[str, str]:
         keys = self._keys

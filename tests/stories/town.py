@@ -75,11 +75,14 @@ class Town:
     def settings(self) -> dict[str, str]:
         """What an operator would set, for processes and for the test's own."""
         wechat, alipay = self.world.info["wechat"], self.world.info["alipay"]["key"]
-        app_id = wechat["direct"]["appid"]
+        app_id, official = wechat["direct"]["appid"], wechat["official"]["appid"]
         return {
             "PUBLIC_URL": self.web_url,
             "WECHAT_API_URL": self.wechat.url,
             "WECHAT_PAY_URL": self.wechat.url,
+            "WECHAT_OAUTH_URL": self.wechat.url,
+            "WECHAT_OFFICIAL_APP_ID": official,
+            "WECHAT_OFFICIAL_SECRET_REF": f"file:{wechat['apps'][official]['secret_file']}",
             "WECHAT_MINI_APP_ID": app_id,
             "WECHAT_MINI_SECRET_REF": f"file:{wechat['apps'][app_id]['secret_file']}",
             "ALIPAY_GATEWAY_URL": f"{self.alipay.url}/gateway.do",
