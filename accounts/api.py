@@ -93,7 +93,7 @@ class WeChat(APIView):
             signed_in = login.sign_in_wechat(code=form.validated_data["code"], now=now)
         except (ProviderRefused, ProviderUnsure, NotSetUpError, LoginClosedError) as error:
             raise told(error, vendor=_("WeChat")) from error
-        return _answer(signed_in, now=now)
+        return answer_of(signed_in, now=now)
 
 
 class Alipay(APIView):
@@ -110,7 +110,7 @@ class Alipay(APIView):
             signed_in = login.sign_in_alipay(auth_code=form.validated_data["auth_code"], now=now)
         except (ProviderRefused, ProviderUnsure, NotSetUpError, LoginClosedError) as error:
             raise told(error, vendor=_("Alipay")) from error
-        return _answer(signed_in, now=now)
+        return answer_of(signed_in, now=now)
 
 
 class Logout(APIView):
@@ -152,7 +152,8 @@ def in_brief(member: Member) -> dict[str, Any]:
     }
 
 
-def _answer(signed_in: SignedIn, *, now: datetime) -> Response:
+def answer_of(signed_in: SignedIn, *, now: datetime) -> Response:
+    """Token, person and homes, for any way of logging in."""
     user = signed_in.user
     answer = {
         "token": signed_in.token,

@@ -45,7 +45,7 @@ class SignedIn:
     token: str
     expires_at: datetime
     user: User
-    identity: Identity
+    identity: Identity | None  # None: by a code to their phone
 
 
 class LoginClosedError(Exception):
@@ -70,14 +70,28 @@ def sign_in_alipay(*, auth_code: str, now: datetime) -> SignedIn:
 def sign_in(person: Person, *, now: datetime) -> SignedIn:
     """A token for whom a vendor vouches for, who becomes a user of ours the first time. Raises LoginClosedError."""
     identity = recognise(person)
-    if not identity.user.is_active:
+    return _signed_in(identity.user, identity, now)
+
+
+@transaction.atomic
+def sign_in_phone(phone: str, *, now: datetime) -> SignedIn:
+    """A token for who has just proven that this number is theirs (phone_codes.use), who becomes a user of ours the
+    first time. Two at once are one person. Raises LoginClosedError.
+    """
+    _lock_names([f"phone:{phone}"])
+    user = User.objects.filter(phone=phone).first() or _new_user(phone=phone)
+    return _signed_in(user, None, now)
+
+
+def _signed_in(user: User, identity: Identity | None, now: datetime) -> SignedIn:
+    if not user.is_active:
         raise LoginClosedError
     token = secrets.token_urlsafe(32)
     expires_at = now + timedelta(days=settings.TOKEN_LIFETIME_DAYS)
     AccessToken.objects.create(
-        user=identity.user, identity=identity, digest=digest_of(token), created_at=now, expires_at=expires_at
+        user=user, identity=identity, digest=digest_of(token), created_at=now, expires_at=expires_at
     )
-    return SignedIn(token, expires_at, identity.user, identity)
+    return SignedIn(token, expires_at, user, identity)
 
 
 @transaction.atomic
@@ -119,6 +133,14 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def access_by(token: str, *, now: datetime) -> AccessToken | None:
+    """The login that this token opens, with its user and identity loaded; None when it ended or never was."""
+    found = AccessToken.objects.select_related("user", "identity").filter(
+        digest=digest_of(token), revoked_at__isnull=True, expires_at__gt=now, user__is_active=True
+    )
+    return found.first()
+
+
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`; `request.auth` is the AccessToken, with its identity already loaded."""
 
@@ -128,13 +150,7 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _sep, token = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != self.keyword.lower():
             return None
-        found = AccessToken.objects.select_related("user", "identity").filter(
-            digest=digest_of(token.strip()),
-            revoked_at__isnull=True,
-            expires_at__gt=timezone.now(),
-            user__is_active=True,
-        )
-        access = found.first()
+        access = access_by(token.strip(), now=timezone.now())
         if access is None:
             raise AuthenticationFailed(_("Your login has ended. Please log in again."), "login_ended")
         return access.user, access
@@ -149,6 +165,10 @@ def _lock(person: Person) -> None:
     names = [f"{person.provider}:{person.app_id}:{person.subject}"]
     if person.union_id:
         names.append(f"{person.provider}:{person.union_id}")
+    _lock_names(names)
+
+
+def _lock_names(names: list[str]) -> None:
     with connection.cursor() as cursor:
         for name in names:
             cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"identity:{name}"])
@@ -162,8 +182,8 @@ def _owner_of_union_id(person: Person) -> User | None:
     return first.user if first else None
 
 
-def _new_user() -> User:
-    user = User(username=f"{User.MADE_UP}{uuid.uuid4().hex}")
+def _new_user(*, phone: str | None = None) -> User:
+    user = User(username=f"{User.MADE_UP}{uuid.uuid4().hex}", phone=phone)
     user.set_unusable_password()
     user.save(force_insert=True)
     return user

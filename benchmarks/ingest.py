@@ -6,8 +6,10 @@ left, neither a batch nor a backlog. One in a hundred comes twice, one in two th
 The reference copies the same rows, binary, into the same table (days before the meters hung), five times over (some
 seconds apart), committed each 5,000. Both begin just after a checkpoint.
 
-Three figures: 10,000 meters; 100,000; and 100,000 with 5 million readings stored (SCALE=full: 1,000,000 meters and 50
-million). The ratio that counts is the lowest of the three; `flat` is the lowest over the highest.
+Three figures: 10,000 meters; 100,000; and 100,000 with 5 million readings stored (SCALE=full: 100,000 meters, 1,000,000
+and 1,000,000 with 50 million). The ratio that counts is the lowest of the three. `flat` is the lowest of the larger two
+over the first: how much is lost by growing. A rise is no gain of ours: it is COPY that loses more than we do once the
+index of the partition has outgrown the memory.
 """
 
 from __future__ import annotations
@@ -197,7 +199,8 @@ def _result(runs: dict[str, list[dict[str, float]]]) -> Result:
     }
     ratios = {size: each["ours"] / each["reference"] for size, each in medians.items()}
     worst = min(ratios, key=lambda size: ratios[size])
-    flat = min(ratios.values()) / max(ratios.values())
+    first, *larger = ratios.values()
+    flat = min(larger) / first
     partitions = max(one["partitions"] for each in runs.values() for one in each)
     return Result(
         name="ingest",

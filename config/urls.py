@@ -7,10 +7,9 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from notifications import pages as messages
-from portal import pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", pages.front, name="front"),
+    path("", include("portal.pages.urls")),
     path("payments/", include("payments.urls")),
     path("notifications/", include("notifications.urls")),
     path("api/v1/", include("accounts.urls")),

@@ -124,6 +124,15 @@ TOLD: dict[str, Kind] = {
         label=_("Monthly bill"), names=("month", "energy", "amount"), good_for=10 * _DAY, to_holder_alone=True
     ),
     "trial": Kind(label=_("Test message"), names=("at",), good_for=_HOUR, is_urgent=True, is_compulsory=True),
+    # Sent at once and by SMS alone (login_codes.py): it is a secret, so it is never a row, and in nobody's inbox.
+    "login_code": Kind(
+        label=_("Code for logging in"),
+        names=("code", "minutes"),
+        good_for=_TEN_MINUTES,
+        is_urgent=True,
+        is_serious=True,
+        is_compulsory=True,
+    ),
     # ---- staff ----
     "meters_silent": Kind(label=_("Meters are silent"), names=("count", "meters"), good_for=_DAY, is_for_staff=True),
     "differences_found": Kind(

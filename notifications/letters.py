@@ -259,7 +259,21 @@ _WRITERS: Final[dict[str, _Writer]] = {
     "month": lambda value, language: ("month", _month(value, language)),
 } | {
     name: _as_told(name)
-    for name in ("note", "hours", "why", "how", "alarm", "tariff", "prices", "count", "meters", "what", "summary")
+    for name in (
+        "note",
+        "hours",
+        "why",
+        "how",
+        "alarm",
+        "tariff",
+        "prices",
+        "count",
+        "meters",
+        "what",
+        "summary",
+        "code",
+        "minutes",
+    )
 }
 
 _STAMPS: Final[dict[str, _Writer]] = {

@@ -12,6 +12,8 @@ from accounts.models import User
 from notifications.kinds import TOLD, Kind
 from notifications.models import Preference
 
+NOT_WISHED = ("trial", "login_code")  # nobody is told of them unless somebody presses a button
+
 
 class PreferenceRefused(Exception):
     """It cannot be wished for; nothing was changed. The text is for the person who asked."""
@@ -24,7 +26,7 @@ def of(user: User) -> Preference:
 
 def offered() -> dict[str, Kind]:
     """The kinds that tenants are told of."""
-    return {code: kind for code, kind in TOLD.items() if not kind.is_for_staff and code != "trial"}
+    return {code: kind for code, kind in TOLD.items() if not kind.is_for_staff and code not in NOT_WISHED}
 
 
 def wish(

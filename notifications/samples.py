@@ -43,6 +43,7 @@ CONTEXTS: Final[dict[str, dict[str, Any]]] = {
     },
     "monthly_bill": {"month": "2026-10", "energy_wh": 123_450, "amount_fen": 6_543},
     "trial": {"at": _AT},
+    "login_code": {"code": "123456", "minutes": "10"},
     "meters_silent": {"count": 3, "meters": "310000000001, 310000000002, 310000000003"},
     "differences_found": {"count": 2, "what": _both("挂账2笔", "2 payments in suspense")},
     "commands_given_up": {"count": 1, "meters": "310000000001"},

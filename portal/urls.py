@@ -8,14 +8,19 @@ from portal import (
     bills_api,
     disputes_api,
     emergency_api,
+    phone_login_api,
     privacy_api,
+    stages_api,
     timeline_api,
     usage_api,
 )
 
 urlpatterns = [
+    path("auth/phone-codes", phone_login_api.PhoneCodes.as_view(), name="phone-codes"),
+    path("auth/phone", phone_login_api.Phone.as_view(), name="login-phone"),
     path("privacy", privacy_api.Privacy.as_view(), name="privacy"),
     path("privacy/consent", privacy_api.GiveConsent.as_view(), name="privacy-consent"),
+    path("recharges/<str:number>/progress", stages_api.Progress.as_view(), name="recharge-progress"),
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
     path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),

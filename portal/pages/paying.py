@@ -1,0 +1,87 @@
+"""Paying for a meter that was scanned: no login, nothing personal."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import segno
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.safestring import mark_safe
+from django.views.decorators.http import require_http_methods
+
+from accounts.models import Tenancy, User
+from billing import money
+from meters.models import Meter
+from payments.checkout import CheckoutRefused
+from portal import paying, scanned
+from portal.pages import visitor, wechat_back
+from portal.pages.browser import Browser, browser_of
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def meter(request: HttpRequest, code: str) -> HttpResponse:
+    """The page behind the QR code on a meter."""
+    found = scanned.by_code(code, now=timezone.now())
+    if found is None:
+        raise Http404
+    if found.tenancy is None:
+        return render(request, "tenant/nobody_home.html", {"room": found.room}, status=404)
+    held = found.meter if found.meter.holds_money() else None
+    access = visitor.of(request)
+    return counter(request, found.tenancy, user=access.user if access else None, meter=held)
+
+
+def counter(
+    request: HttpRequest,
+    tenancy: Tenancy,
+    *,
+    user: User | None,
+    meter: Meter | None = None,
+    template: str = "tenant/pay.html",
+    **more: Any,
+) -> HttpResponse:
+    """The form to pay for a home, and what it does: a recharge is placed, and its own page goes on from there."""
+    browser = browser_of(request)
+    openid = wechat_back.openid_of(request) if browser == Browser.WECHAT else ""
+    if browser == Browser.WECHAT and not openid and (led := wechat_back.ask(request)):
+        return led
+    refused = ""
+    if request.method == "POST":
+        sent = request.POST
+        amount = sent.get("other", "").strip() or sent.get("amount", "")
+        ask = paying.Ask(
+            amount=amount, channel=sent.get("channel", ""), key=sent.get("key", ""), openid=openid, meter=meter
+        )
+        try:
+            order = paying.place(tenancy, ask, user=user, trace=request.META["TRACE_ID"], now=timezone.now())
+            return redirect("recharge-page", order.number)
+        except CheckoutRefused as error:
+            refused = error.message
+    context = _form(request, tenancy, browser) | {"refused": refused} | more
+    return visitor.private(render(request, template, context, status=400 if refused else 200))
+
+
+def _form(request: HttpRequest, tenancy: Tenancy, browser: Browser) -> dict[str, Any]:
+    offer = paying.offer(tenancy, browser=browser, now=timezone.now())
+    amounts = [(money.to_yuan(fen).removesuffix(".00"), fen) for fen in offer.amounts_fen]
+    return {
+        "room": tenancy.room,
+        "place": tenancy.property,
+        "offer": offer,
+        "amounts": amounts,
+        "other": request.POST.get("other", ""),
+        "chosen": request.POST.get("amount") or amounts[min(1, len(amounts) - 1)][0],
+        "key": request.POST.get("key") or str(uuid.uuid4()),
+        "carry_on": qr(settings.PUBLIC_URL + request.path) if browser == Browser.DESK else "",
+    }
+
+
+def qr(address: str) -> str:
+    """A QR code as SVG: black on white also where the page is dark, with the quiet zone that scanners want."""
+    code = segno.make(address, error="m", micro=False)
+    drawn = code.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True, svgclass="qr", lineclass=None)
+    return mark_safe(drawn)  # noqa: S308 (drawn by the library out of modules; the address is not in it as text)

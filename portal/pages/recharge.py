@@ -1,0 +1,89 @@
+"""A recharge's own page: pay, and then watch the light come back. Who has the number may look; nobody guesses it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.cache import get_conditional_response, patch_cache_control, set_response_etag
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import scope
+from accounts.addresses import address_of
+from payments import chase, checkout
+from payments.models import Order
+from payments.providers.base import ProviderError, ProviderRefused
+from portal import stages
+from portal.pages import visitor
+
+
+@require_safe
+def show(request: HttpRequest, number: str) -> HttpResponse:
+    """How far it is; while it is unpaid, the way to pay it."""
+    order = _found(number)
+    pay, refused = _way_to_pay(request, order)
+    context = _progress(request, order) | {"pay": pay, "bridge": _bridge(pay), "refused": refused}
+    return visitor.private(render(request, "tenant/recharge.html", context))
+
+
+@require_safe
+def progress(request: HttpRequest, number: str) -> HttpResponse:
+    """The stages alone, for the page to ask again and again. Its provider is asked at most every other second."""
+    order = _found(number)
+    chase.ask_now(order, now=timezone.now())
+    order.refresh_from_db(fields=["state", "paid_at"])
+    return _unless_known(request, _progress(request, order))
+
+
+@require_POST
+def call_off(request: HttpRequest, number: str) -> HttpResponse:
+    """Called off by whoever has the number; paid meanwhile, it is credited instead."""
+    order = _found(number)
+    if not chase.call_off(order, now=timezone.now()):
+        context = _progress(request, order) | {"refused": _("The payment provider does not answer. Try again.")}
+        return visitor.private(render(request, "tenant/recharge.html", context, status=503))
+    return redirect("recharge-page", number)
+
+
+def _found(number: str) -> Order:
+    order = Order.objects.select_related("tenancy__room__building", "tenancy__property").filter(number=number).first()
+    if order is None:
+        raise Http404
+    return order
+
+
+def _progress(request: HttpRequest, order: Order) -> dict[str, Any]:
+    access, now = visitor.of(request), timezone.now()
+    is_member = access is not None and scope.homes_of(access.user, now).filter(pk=order.tenancy_id).exists()
+    found = stages.of(order, is_member=is_member, now=now)
+    return {"order": order, "progress": found, "is_member": is_member, "is_unpaid": order.state == Order.State.PLACED}
+
+
+def _unless_known(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    response = render(request, "tenant/stages.html", context)
+    patch_cache_control(response, private=True, no_cache=True)
+    set_response_etag(response)
+    answer = get_conditional_response(request, etag=response.headers["ETag"], response=response)
+    return answer if isinstance(answer, HttpResponse) else response
+
+
+def _way_to_pay(request: HttpRequest, order: Order) -> tuple[dict[str, Any] | None, str]:
+    """What the browser needs to pay, or in words why it cannot now."""
+    attempt = order.attempts.select_related("merchant", "order").order_by("-id").first()
+    if attempt is None or order.state != Order.State.PLACED:
+        return None, ""
+    try:
+        return checkout.prepare(attempt, payer_ip=address_of(request)), ""
+    except ProviderRefused:
+        return None, _("The payment provider refused this recharge. Please place a new one.")
+    except ProviderError:
+        return None, _("The payment provider does not answer. Nothing was taken; try again in a moment.")
+
+
+def _bridge(pay: dict[str, Any] | None) -> str:
+    """For WeChat's bridge, as text in an attribute."""
+    return json.dumps(pay) if pay and "paySign" in pay else ""

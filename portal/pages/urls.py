@@ -1,0 +1,35 @@
+"""The addresses of tenants' pages."""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from portal.pages import entering, front, home, paying, person, recharge, wechat_back
+from portal.pages.dates import DateConverter
+
+register_converter(DateConverter, "date")
+
+urlpatterns = [
+    path("", front.front, name="front"),
+    # without a login
+    path("m/<str:code>/", paying.meter, name="meter-page"),
+    path("r/<str:number>/", recharge.show, name="recharge-page"),
+    path("r/<str:number>/stages/", recharge.progress, name="recharge-progress-page"),
+    path("r/<str:number>/call-off/", recharge.call_off, name="recharge-call-off"),
+    path("wechat/back/", wechat_back.come_back, name="wechat-back"),
+    path("login/", entering.log_in, name="login-page"),
+    path("privacy/", entering.privacy, name="privacy-page"),
+    path("help/", person.help_index, name="help-index"),
+    path("help/<slug:slug>/", person.help_article, name="help-page"),
+    # with one
+    path("logout/", entering.log_out, name="logout-page"),
+    path("home/", home.homes, name="homes-page"),
+    path("home/<int:home>/", home.home, name="home-page"),
+    path("home/<int:home>/recharge/", home.recharge, name="recharge-form"),
+    path("home/<int:home>/usage/", home.used, name="usage-page"),
+    path("home/<int:home>/usage/<date:on>/", home.day, name="day-page"),
+    path("home/<int:home>/movements/", home.movements, name="movements-page"),
+    path("home/<int:home>/prices/", home.prices, name="prices-page"),
+    path("messages/", person.messages, name="messages-page"),
+    path("settings/", person.settings, name="settings-page"),
+]
