@@ -34,7 +34,7 @@ SECRET_KEY = SECRET_KEY or kept_secret(VAR_DIR / "secret_key")
 PUBLIC_URL = env.url("PUBLIC_URL", "http://127.0.0.1:8000", schemes=("http", "https"))
 if PRODUCTION and not PUBLIC_URL.startswith("https://"):
     env.refuse("PUBLIC_URL", "must begin with https:// in production: providers call back over TLS alone")
-RECHARGE_PAGE = PUBLIC_URL + "/r/{number}/"  # where providers lead the payer back to (portal/pages)
+RECHARGE_PATH = "/r/{number}/"  # at PUBLIC_URL: where providers lead the payer back to (portal/pages)
 ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS", [] if PRODUCTION else ["127.0.0.1", "localhost", "testserver"])
 if PRODUCTION and not ALLOWED_HOSTS:
     env.refuse("ALLOWED_HOSTS", "must name this server's host in production")
@@ -195,8 +195,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # no collectstatic before a first look; a front server may take over /static/
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing folder
 
-# Tenants' pages load nothing from elsewhere and run nothing that stands in them. The admin has scripts and styles within
-# its pages, and so has the page of the API.
+# Tenants' pages load nothing from elsewhere and run nothing that stands in them. The admin's have scripts and styles in
+# them, and so has the page of the API.
 CONTENT_SECURITY_POLICY = {
     "EXCLUDE_URL_PREFIXES": ["/admin/", "/api/docs/"],
     "DIRECTIVES": {

@@ -231,7 +231,7 @@ def _h5(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
         notify_url=merchants.notify_url(attempt.merchant),
     )
     _made_ready(attempt, handle="")
-    back = quote(settings.RECHARGE_PAGE.format(number=attempt.order.number), safe="")
+    back = quote(merchants.page_of(attempt.order), safe="")
     return {"url": f"{address}&redirect_url={back}"}
 
 

@@ -21,7 +21,7 @@ from accounts.alipay import certificate_sn, root_sn
 from accounts.keys import UnreadableKeyError, read_key
 from accounts.models import Property
 from payments import sandbox_marks
-from payments.models import Attempt, Merchant, ProviderKey
+from payments.models import Attempt, Merchant, Order, ProviderKey
 from payments.providers.alipay import Alipay, AlipayKeys
 from payments.providers.base import Provider, Receiver
 from payments.providers.wechat import WeChatKeys, WeChatPay
@@ -180,10 +180,15 @@ def pay_parameters(attempt: Attempt, *, description: str) -> dict[str, Any]:
             description=description,
             expires_at=attempt.expires_at,
             notify_url=notify_url(attempt.merchant),
-            return_url=settings.RECHARGE_PAGE.format(number=attempt.order.number),
-            quit_url=settings.RECHARGE_PAGE.format(number=attempt.order.number),
+            return_url=page_of(attempt.order),
+            quit_url=page_of(attempt.order),
         )
     }
+
+
+def page_of(order: Order) -> str:
+    """The recharge's own page, to which providers lead the payer back."""
+    return settings.PUBLIC_URL + str(settings.RECHARGE_PATH).format(number=order.number)
 
 
 def notify_url(merchant: Merchant) -> str:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import consents, login, phone_codes
-from accounts.models import AccessToken, Consent, Member, PhoneCode, User
+from accounts.models import AccessToken, Consent, Member, PhoneCode, Tenancy, User
 from billing import prepaid
 from portal.pages import visitor
 from tests import makers
@@ -36,7 +36,7 @@ def a_browser(user: User | None = None, *, language: str = "en") -> Client:
     return browser
 
 
-def holder(tenancy) -> User:
+def holder(tenancy: Tenancy) -> User:
     return tenancy.members.get().user
 
 

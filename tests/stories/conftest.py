@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
+from playwright.sync_api import Browser, sync_playwright
 
 from billing import prepaid
 from meters.gateway import Hooks
@@ -66,3 +70,19 @@ def in_this_process(town: Town, web_url: str, settings: LazySettings):
         setattr(settings, name, value)
     with a_gateway(town.broker_url, hooks=Hooks(after_intake=lambda _taken: prepaid.settle(now=timezone.now()))):
         yield
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        missing = "chromium is not installed here (Debian: apt install chromium)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    # Playwright runs a loop in this thread, in which Django would refuse its tables; nothing here awaits them.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
