@@ -1,4 +1,4 @@
-"""A tenant's monthly bill, line by line."""
+"""A tenant's monthly bills, and one of them line by line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from billing.bills import Bill, BillLine, MeterBill, bill_of
 from billing.models import Purse, TariffVersion
 from meters.models import Meter
 from portal.api import Amount
+from portal.bills import AT_MOST, Month, Page, page_of
 from portal.usage_api import KWH, YEARS, YUAN, PricedAnswer, TariffAnswer, kwh, own_home, yuan
 
 MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -79,6 +80,50 @@ class BillAnswer(serializers.Serializer[Any]):
     @extend_schema_field(Amount)
     def get_amount(self, bill: Bill) -> dict[str, Any]:
         return Amount(sum(bill.shown_fen())).data
+
+
+class BillsRequest(serializers.Serializer[Any]):
+    """Which page."""
+
+    cursor = serializers.CharField(required=False, max_length=7, help_text="`next` of the page before")
+    limit = serializers.IntegerField(required=False, default=12, min_value=1, max_value=AT_MOST)
+
+    def validate_cursor(self, written: str) -> date:
+        return _month(written)
+
+
+class MonthAnswer(serializers.Serializer[Any]):
+    month = serializers.SerializerMethodField(help_text="2026-11: bills/<month> has its lines")
+    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
+    amount = Amount(source="amount_fen", help_text="with the service fee")
+    is_final = serializers.BooleanField(help_text="all of its days are settled")
+
+    def get_month(self, one: Month) -> str:
+        return f"{one.month_date:%Y-%m}"
+
+    def get_energy_kwh(self, one: Month) -> str:
+        return kwh(one.energy_wh)
+
+
+class BillsAnswer(serializers.Serializer[Any]):
+    bills = MonthAnswer(many=True, source="months")
+    next = serializers.SerializerMethodField(help_text="send it as `cursor`; null on the last page")
+
+    def get_next(self, page: Page) -> str | None:
+        return f"{page.following:%Y-%m}" if page.following else None
+
+
+class HomeBills(APIView):
+    @extend_schema(
+        operation_id="bills_list", summary="List the bills", parameters=[BillsRequest], responses=BillsAnswer
+    )
+    def get(self, request: Request, home: int) -> Response:
+        """The months with closed days since they moved in, newest first."""
+        form = BillsRequest(data=request.query_params)
+        form.is_valid(raise_exception=True)
+        asked = form.validated_data
+        page = page_of(tenancy=own_home(request, home), before=asked.get("cursor"), at_most=asked["limit"])
+        return Response(BillsAnswer(page).data)
 
 
 class HomeBill(APIView):

@@ -26,6 +26,7 @@ urlpatterns = [
     path("homes/<int:home>", api.Home.as_view(), name="home"),
     path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),
     path("homes/<int:home>/usage/<str:on>", usage_api.UsageDay.as_view(), name="usage_day"),
+    path("homes/<int:home>/bills", bills_api.HomeBills.as_view(), name="bills"),
     path("homes/<int:home>/bills/<str:month>", bills_api.HomeBill.as_view(), name="bill"),
     path("homes/<int:home>/prices", usage_api.HomePrices.as_view(), name="prices"),
     path("homes/<int:home>/movements", movements_api.Movements.as_view(), name="movements"),
