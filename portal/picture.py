@@ -73,8 +73,9 @@ def of_use(sums: Sequence[Sum], *, label: Callable[[Sum], str]) -> SafeString:
 
 
 def _stacked(one: Sum) -> list[tuple[str, int]]:
-    known = [(period, one.period_wh[period]) for period in CHEAP_FIRST if one.period_wh.get(period)]
-    return known or [("flat", one.energy_wh)]
+    used = one.by("period")
+    known = [(period, used[period][0]) for period in CHEAP_FIRST if period in used]
+    return known or [(one.period or "flat", one.energy_wh)]
 
 
 def _period(period: str) -> str:

@@ -12,6 +12,7 @@ from portal import (
     phone_login_api,
     privacy_api,
     stages_api,
+    sums_api,
     timeline_api,
     usage_api,
 )
@@ -24,7 +25,7 @@ urlpatterns = [
     path("recharges/<str:number>/progress", stages_api.Progress.as_view(), name="recharge-progress"),
     path("homes", api.Homes.as_view(), name="homes"),
     path("homes/<int:home>", api.Home.as_view(), name="home"),
-    path("homes/<int:home>/usage", usage_api.Usage.as_view(), name="usage"),
+    path("homes/<int:home>/usage", sums_api.Usage.as_view(), name="usage"),
     path("homes/<int:home>/usage/<str:on>", usage_api.UsageDay.as_view(), name="usage_day"),
     path("homes/<int:home>/bills", bills_api.HomeBills.as_view(), name="bills"),
     path("homes/<int:home>/bills/<str:month>", bills_api.HomeBill.as_view(), name="bill"),

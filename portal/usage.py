@@ -6,16 +6,18 @@ sees the draws of their own tenancy and nothing else of the room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from accounts.models import Tenancy
 from billing.models import Dispute, Draw, TariffVersion, UsageDay, UsageMonth, UsageRevision
 from billing.rating import looking, room
 from billing.tariff.civil import civil_date, instant
+from portal import hours
 
 By = Literal["hour", "day", "month", "year"]
 # How many days may be asked for at once.
@@ -73,17 +75,36 @@ class DayExplained:
         return sum(part.day.energy_wh for part in self.meters)
 
 
+class Part(NamedTuple):
+    """Of energy and its cost: the price period and the tier (from 1 on) in which it was used."""
+
+    period: str
+    tier: int
+
+
 @dataclass(slots=True)
 class Sum:
     """What was used between two instants; `cost_nano` with the service fee, None by the hour. `is_final`: all of it is
-    closed."""
+    closed. By the hour `period` is that of the whole hour, blank where it changes within or is not known, and
+    `is_cheap` says that no other hour of the day has a lower price, and some have a higher one."""
 
     from_at: datetime
     to_at: datetime
     energy_wh: int = 0
     cost_nano: int | None = 0
-    period_wh: dict[str, int] = field(default_factory=dict)
+    part_wh: Counter[Part] = field(default_factory=Counter)
+    part_nano: Counter[Part] = field(default_factory=Counter)
     is_final: bool = True
+    period: str = ""
+    is_cheap: bool = False
+
+    def by(self, name: Literal["period", "tier"]) -> dict[Any, tuple[int, int]]:
+        """Wh and nano-fen by price period, or by tier; what nothing was used of is left out."""
+        found: dict[Any, tuple[int, int]] = {}
+        for part, wh in self.part_wh.items():
+            had_wh, had_nano = found.get(getattr(part, name), (0, 0))
+            found[getattr(part, name)] = had_wh + wh, had_nano + self.part_nano[part]
+        return {key: both for key, both in found.items() if both[0]}
 
 
 def day(*, tenancy: Tenancy, on: date, now: datetime) -> DayExplained:
@@ -100,13 +121,12 @@ def sums(*, tenancy: Tenancy, by: By, from_date: date, to_date: date, now: datet
     if by in ("month", "year"):
         return _long(tenancy, by, from_date, to_date, now)
     rows, _priced = _days(tenancy, from_date, to_date, now)
+    if by == "hour":
+        return _hours(rows, tenancy)
     found: dict[datetime, Sum] = {}
     for row in rows:
-        if by == "hour":
-            _add_hours(found, row)
-        else:
-            start_at = instant(row.usage_date)
-            _add_day(found.setdefault(start_at, Sum(start_at, instant(row.usage_date + DAY))), row)
+        start_at = instant(row.usage_date)
+        _add_day(found.setdefault(start_at, Sum(start_at, instant(row.usage_date + DAY))), row)
     return [found[at] for at in sorted(found)]
 
 
@@ -162,11 +182,24 @@ def _line(line: dict[str, Any], versions: dict[int, TariffVersion]) -> Line:
 
 
 def _add_day(total: Sum, row: UsageDay) -> None:
-    total.energy_wh += row.energy_wh
-    total.cost_nano = (total.cost_nano or 0) + row.cost_nano + row.fee_nano
-    for line in row.lines:
-        total.period_wh[line["period"]] = total.period_wh.get(line["period"], 0) + line["energy_wh"]
+    _add(total, row.energy_wh, row.cost_nano + row.fee_nano, _lines_of_day(row))
     total.is_final &= row.usage_date < row.draw.closed_until
+
+
+def _lines_of_day(row: UsageDay) -> Iterator[tuple[Part, int, int]]:
+    for line in row.lines:
+        yield Part(line["period"], line["tier"]), line["energy_wh"], line["cost_nano"] + line["fee_nano"]
+
+
+def _hours(rows: Iterable[UsageDay], tenancy: Tenancy) -> list[Sum]:
+    found: dict[datetime, Sum] = {}
+    for row in rows:
+        _add_hours(found, row)
+    known = hours.of_days(rows, property_id=tenancy.property_id)
+    for at, hour in known.items():
+        if at in found:
+            found[at].period, found[at].is_cheap = hour.period, hour.is_cheap
+    return [found[at] for at in sorted(found)]
 
 
 def _add_hours(found: dict[datetime, Sum], row: UsageDay) -> None:
@@ -191,10 +224,12 @@ def _long(tenancy: Tenancy, by: By, from_date: date, to_date: date, now: datetim
     totals: dict[date, Sum] = {}
     for month in UsageMonth.objects.filter(draw__in=draws, month_date__gte=first, month_date__lte=last):
         total = totals.setdefault(month.month_date, _month(month.month_date))
-        _add(total, month.energy_wh, month.cost_nano + month.fee_nano, month.period_wh)
+        _add(total, month.energy_wh, month.cost_nano + month.fee_nano, _lines_of_month(month))
     for row in _opened_again(draws):
         if row.usage_date.replace(day=1) in totals:
-            _add(totals[row.usage_date.replace(day=1)], *_less(row))
+            less = ((part, -wh, -part_nano) for part, wh, part_nano in _lines_of_day(row))
+            nano = row.cost_nano + row.fee_nano
+            _add(totals[row.usage_date.replace(day=1)], -row.energy_wh, -nano, less)
     open_from = min((draw.closed_until for draw in draws.values()), default=to_date + DAY)
     if open_from <= last:
         for row in _days(tenancy, max(open_from, first), last, now)[0]:
@@ -211,30 +246,40 @@ def _opened_again(draws: dict[int, Draw]) -> list[UsageDay]:
     return [row for row in kept if row.usage_date >= draws[row.draw_id].closed_until]
 
 
-def _less(row: UsageDay) -> tuple[int, int, dict[str, int]]:
-    period_wh: dict[str, int] = {}
-    for line in row.lines:
-        period_wh[line["period"]] = period_wh.get(line["period"], 0) - line["energy_wh"]
-    return -row.energy_wh, -(row.cost_nano + row.fee_nano), period_wh
+def _lines_of_month(month: UsageMonth) -> Iterator[tuple[Part, int, int]]:
+    """By the keys of its lines, version:tier:period:price:fee. A line's cost is its energy at its price, exactly."""
+    for name, wh in month.line_wh.items():
+        _version, tier, period, price, fee = name.split(":")
+        yield Part(period, int(tier)), wh, wh * (int(price) + int(fee))
 
 
 def _month(on: date) -> Sum:
     return Sum(instant(on), instant((on + 31 * DAY).replace(day=1)))
 
 
-def _add(total: Sum, energy_wh: int, nano: int, period_wh: dict[str, int]) -> None:
+def _add(total: Sum, energy_wh: int, nano: int, lines: Iterable[tuple[Part, int, int]]) -> None:
     total.energy_wh += energy_wh
     total.cost_nano = (total.cost_nano or 0) + nano
-    for period, wh in period_wh.items():
-        total.period_wh[period] = total.period_wh.get(period, 0) + wh
+    for part, wh, part_nano in lines:
+        total.part_wh[part] += wh
+        total.part_nano[part] += part_nano
+
+
+def together(sums: Iterable[Sum], *, from_at: datetime, to_at: datetime) -> Sum:
+    """Sums as one. Its cost is None where one of theirs is."""
+    whole = Sum(from_at, to_at)
+    for one in sums:
+        whole.energy_wh += one.energy_wh
+        is_known = whole.cost_nano is not None and one.cost_nano is not None
+        whole.cost_nano = (whole.cost_nano or 0) + (one.cost_nano or 0) if is_known else None
+        whole.part_wh.update(one.part_wh)
+        whole.part_nano.update(one.part_nano)
+        whole.is_final &= one.is_final
+    return whole
 
 
 def _years(months: dict[date, Sum]) -> list[Sum]:
-    years = []
-    for year, theirs in groupby(sorted(months), key=lambda on: on.year):
-        total = Sum(instant(date(year, 1, 1)), instant(date(year + 1, 1, 1)))
-        for on in theirs:
-            _add(total, months[on].energy_wh, months[on].cost_nano or 0, months[on].period_wh)
-            total.is_final &= months[on].is_final
-        years.append(total)
-    return years
+    return [
+        together([months[on] for on in theirs], from_at=instant(date(year, 1, 1)), to_at=instant(date(year + 1, 1, 1)))
+        for year, theirs in groupby(sorted(months), key=lambda on: on.year)
+    ]

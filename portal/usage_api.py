@@ -1,9 +1,9 @@
-"""A tenant's usage: sums over time, a day explained to the last line, and what power costs today."""
+"""A day of a home explained to the last line, and what power costs today."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.utils import timezone
@@ -20,13 +20,11 @@ from accounts.models import AccessToken, Tenancy
 from billing import money
 from billing.bills import BillLine
 from billing.tariff import units
-from billing.tariff.civil import civil_date
 from billing.tariff_words import PERIODS
 from portal import usage
 from portal.prices import Prices, Slot, prices_of
-from portal.usage import AT_MOST, Line, Metered, Sum
+from portal.usage import Line, Metered
 
-MONTH_AGO = timedelta(days=30)
 YEARS = range(2000, 2100)
 WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 KWH = "kilowatt-hours with three decimals"
@@ -60,63 +58,6 @@ class WrittenDate(serializers.DateField):
         if on is None:
             raise serializers.ValidationError(_("Write the date as 2026-11-23."))
         return on
-
-
-class UsageRequest(serializers.Serializer[Any]):
-    """The query of sums."""
-
-    by = serializers.ChoiceField(choices=list(AT_MOST), default="day")
-    to = WrittenDate(required=False, help_text="the last day; today where it is not given")
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        since = WrittenDate(
-            required=False,
-            help_text="the first day; 30 days before the last where not given",
-        )
-        return super().get_fields() | {"from": since}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        to_date: date = attrs.get("to") or civil_date(timezone.now())
-        from_date: date = attrs.get("from") or to_date - (timedelta() if attrs["by"] == "hour" else MONTH_AGO)
-        if from_date > to_date:
-            raise serializers.ValidationError({"from": _("The first day lies after the last.")})
-        if (to_date - from_date).days >= AT_MOST[attrs["by"]]:
-            message = _("At most %(days)s days at once.") % {"days": AT_MOST[attrs["by"]]}
-            raise serializers.ValidationError({"from": message})
-        return {"by": attrs["by"], "from_date": from_date, "to_date": to_date}
-
-
-class PeriodAnswer(serializers.Serializer[Any]):
-    period = serializers.CharField(help_text="sharp, peak, flat, valley, deep_valley")
-    name = serializers.CharField()
-    energy_kwh = serializers.CharField(help_text=KWH)
-
-
-class SumAnswer(serializers.Serializer[Any]):
-    from_at = serializers.DateTimeField()
-    to_at = serializers.DateTimeField()
-    energy_kwh = serializers.SerializerMethodField(help_text=KWH)
-    amount = serializers.SerializerMethodField(help_text=f"{YUAN}, with the service fee; null by the hour")
-    periods = serializers.SerializerMethodField()
-    is_final = serializers.BooleanField(help_text="all of it is settled")
-
-    def get_energy_kwh(self, one: Sum) -> str:
-        return kwh(one.energy_wh)
-
-    def get_amount(self, one: Sum) -> str | None:
-        return None if one.cost_nano is None else yuan(one.cost_nano)
-
-    @extend_schema_field(PeriodAnswer(many=True))
-    def get_periods(self, one: Sum) -> list[dict[str, Any]]:
-        known = [(period, name) for period, name in PERIODS.items() if one.period_wh.get(period)]
-        return [
-            {"period": period, "name": str(name), "energy_kwh": kwh(one.period_wh[period])} for period, name in known
-        ]
-
-
-class UsageAnswer(serializers.Serializer[Any]):
-    by = serializers.ChoiceField(choices=list(AT_MOST))
-    usage = SumAnswer(many=True)
 
 
 class TariffAnswer(serializers.Serializer[Any]):
@@ -276,20 +217,6 @@ class MeterPricesAnswer(serializers.Serializer[Any]):
 
 class PricesAnswer(serializers.Serializer[Any]):
     meters = MeterPricesAnswer(many=True)
-
-
-class Usage(APIView):
-    @extend_schema(
-        operation_id="usage_list", summary="Sum up what was used", parameters=[UsageRequest], responses=UsageAnswer
-    )
-    def get(self, request: Request, home: int) -> Response:
-        """What the home used by hour, day, month or year, oldest first, since they moved in; parts without a reading
-        are left out. What is not final may still change by what meters tell late."""
-        form = UsageRequest(data=request.query_params)
-        form.is_valid(raise_exception=True)
-        tenancy = own_home(request, home)
-        found = usage.sums(tenancy=tenancy, now=timezone.now(), **form.validated_data)
-        return Response(UsageAnswer({"by": form.validated_data["by"], "usage": found}).data)
 
 
 class UsageDay(APIView):
