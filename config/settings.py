@@ -235,6 +235,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Prepaid electricity for apartments: the tenant's API.",
     "VERSION": "1",
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "portal.errors.document"],
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStateEnum": "payments.models.Order.State",
+        "StageStateEnum": "portal.stages_api.STATES",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

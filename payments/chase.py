@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 
 from payments import inbox, merchants, refunds
 from payments.confirm import confirm_payment
+from payments.merchants import KeysUnusable
 from payments.models import Attempt, Order, Payment
 from payments.providers.base import CLOSED, PAID, PAYMENT, REFUND, ProviderError, ProviderUnsure, Receipt, WrongReceiver
 
@@ -100,10 +101,14 @@ def follow_up(attempt: Attempt, *, now: datetime, give_up: bool = False) -> None
             _close(attempt, now)
         elif attempt.last_error:
             Attempt.objects.filter(pk=attempt.pk).update(last_error="")
-    except (ProviderError, WrongReceiver) as error:
+    except (ProviderError, WrongReceiver, KeysUnusable) as error:
         Attempt.objects.filter(pk=attempt.pk).update(last_error=str(error)[:64])
-        log.warning("asked about %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})
-        if isinstance(error, ProviderUnsure):
+        is_ours = isinstance(error, KeysUnusable)
+        log.log(
+            logging.ERROR if is_ours else logging.WARNING,
+            "asked about %s: %s", attempt.number, error, extra={"trace": attempt.order.trace},
+        )  # fmt: skip
+        if isinstance(error, ProviderUnsure) or is_ours:
             # They may have paid, and we cannot know: nobody is cut over it until the provider can be asked again.
             inbox.keep_power_on_for(attempt.number, merchant_id=attempt.merchant_id, now=now)
 

@@ -25,7 +25,7 @@ from billing import money, prepaid
 from meters.models import Meter
 from payments import merchants
 from payments.models import Attempt, Merchant, Order, RechargeLimits
-from payments.providers.base import ProviderError
+from payments.providers.base import ProviderError, ProviderUnsure
 from payments.providers.wechat import WeChatPay
 
 log = logging.getLogger(__name__)
@@ -194,6 +194,9 @@ def prepare(attempt: Attempt, *, payer_ip: str = "") -> dict[str, Any] | None:
         return None
     try:
         return _ask_provider(attempt, payer_ip)
+    except merchants.KeysUnusable as error:  # an operator mends it; the payer reads that nobody answers
+        log.error("attempt %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})  # noqa: TRY400 (its text says all)
+        raise ProviderUnsure("keys_unusable") from error
     except ProviderError as error:
         Attempt.objects.filter(pk=attempt.pk).update(last_error=str(error)[:64])
         log.warning("attempt %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})

@@ -19,10 +19,13 @@ from payments.models import Order
 from portal import stages
 
 
+STATES = [(one.value, one.value) for one in stages.State]
+
+
 class StageAnswer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(choices=list(stages.NAMES))
     title = serializers.CharField(source="label", help_text="in the reader's language")
-    state = serializers.ChoiceField(choices=[one.value for one in stages.State])
+    state = serializers.ChoiceField(choices=STATES)
     at = serializers.DateTimeField(allow_null=True, help_text="when it was passed; null where nobody noted it")
     seconds = serializers.FloatField(allow_null=True, help_text="after the payment")
 
