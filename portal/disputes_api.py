@@ -78,12 +78,12 @@ class Disputes(APIView):
     def post(self, request: Request, home: int) -> Response:
         """Disputes a reading of the home. What follows from it is not posted and cuts nobody until staff decide; later
         usage is charged as always. The same Idempotency-Key with the same reading gives the same dispute."""
+        user, tenancy = _user(request), _own_home(request, home)
         key = request.headers.get("Idempotency-Key", "")
         if not IDEMPOTENCY_KEY.match(key):
             raise ValidationError(_("Send an Idempotency-Key header of 8 to 64 visible characters."), "idempotency_key")
         form = DisputeRequest(data=request.data)
         form.is_valid(raise_exception=True)
-        user, tenancy = _user(request), _own_home(request, home)
         claim = Claim(tenancy=tenancy, by=user, key=f"{user.pk}:{key}", **form.validated_data)
         try:
             dispute = disputing.open_dispute(claim, now=timezone.now())

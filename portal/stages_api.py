@@ -18,7 +18,6 @@ from payments import chase, history
 from payments.models import Order
 from portal import stages
 
-
 STATES = [(one.value, one.value) for one in stages.State]
 
 
