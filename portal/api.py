@@ -24,6 +24,7 @@ from billing import money
 from billing.models import StaffHold
 from meters.models import Meter, Relay
 from portal import homes
+from portal.usage_api import SlotAnswer
 
 MAINLAND = "86"
 RELAYS = [Relay.CLOSED.value, Relay.PERMITTED.value, Relay.OPEN.value, homes.UNKNOWN]
@@ -59,6 +60,9 @@ class BalanceAnswer(serializers.Serializer[Any]):
         source="in_meter_fen", allow_null=True, help_text="as the meter last reported; null where meters hold no money"
     )
     in_meter_at = serializers.DateTimeField(allow_null=True, help_text="when it was reported")
+    as_of = serializers.DateTimeField(
+        allow_null=True, help_text="the newest reading, recharge or report of a meter that is counted in it"
+    )
 
 
 class PowerAnswer(serializers.Serializer[Any]):
@@ -99,6 +103,12 @@ class HoldAnswer(serializers.Serializer[Any]):
     until_at = serializers.DateTimeField(allow_null=True)
 
 
+class LowAnswer(serializers.Serializer[Any]):
+    level = serializers.CharField(help_text="fen:500, percent:20, days:3, own:5000 or used_up")
+    text = serializers.CharField(help_text="in words")
+    since = serializers.DateTimeField()
+
+
 class HomeAnswer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="tenancy.pk")
     property = serializers.CharField(source="tenancy.room.building.property.name")
@@ -110,6 +120,9 @@ class HomeAnswer(serializers.Serializer[Any]):
     power = PowerAnswer()
     meters = MeterAnswer(many=True)
     hold = HoldAnswer(allow_null=True, help_text="what staff hold by hand, stronger than money")
+    alerts = LowAnswer(many=True, help_text="warnings of the balance that stand")
+    price = SlotAnswer(allow_null=True, help_text="what holds now; null where no price is known")
+    next_price = SlotAnswer(allow_null=True, help_text="what follows today or tomorrow; null where it stays as it is")
 
 
 class HomesAnswer(serializers.Serializer[Any]):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from accounts.models import Tenancy
 from billing import tariffs
-from billing.models import PriceSlot, SupplyPrice, TariffVersion
+from billing.models import Draw, PriceSlot, SupplyPrice, TariffVersion
 from billing.tariff.civil import civil_date
 from meters.models import Installation
 
@@ -57,11 +57,41 @@ def prices_of(*, tenancy: Tenancy, now: datetime) -> list[Prices]:
     return found
 
 
+def next_of(draws: Iterable[Draw], *, now: datetime) -> dict[int, tuple[Slot | None, Slot | None]]:
+    """By draw: the price that holds now and the one that follows, today or tomorrow. What is not laid out is None.
+
+    One query for all; another version of a draw's tariff that begins tomorrow is in it.
+    """
+    tariffs_of = {draw.pk: draw.version_id for draw in draws if draw.version_id and draw.ends_at is None}
+    if not tariffs_of:
+        return {}
+    today = civil_date(now)
+    rows = PriceSlot.objects.filter(
+        version__tariff__versions__in=set(tariffs_of.values()), usage_date__in=(today, today + timedelta(days=1))
+    )
+    columns = ("starts_at", "ends_at", "period", "prices", "limits_wh", "fee")
+    laid_out: dict[int, list[Slot]] = {}
+    for version_id, *slot in rows.order_by("starts_at").values_list("version__tariff__versions", *columns):
+        laid_out.setdefault(version_id, []).append(Slot(*slot))
+    slots = {version_id: list(_merged(theirs)) for version_id, theirs in laid_out.items()}
+    return {pk: _now_and_next(slots.get(version_id, []), now) for pk, version_id in tariffs_of.items()}
+
+
+def _now_and_next(slots: Iterable[Slot], now: datetime) -> tuple[Slot | None, Slot | None]:
+    ahead = [slot for slot in slots if slot.to_at > now]
+    current = ahead.pop(0) if ahead and ahead[0].from_at <= now else None
+    return current, next(iter(ahead), None)
+
+
 def _slots(version: TariffVersion | None, on: date) -> Iterator[Slot]:
+    rows = PriceSlot.objects.filter(version=version, usage_date=on).order_by("starts_at") if version else ()
+    return _merged(Slot(row.starts_at, row.ends_at, row.period, row.prices, row.limits_wh, row.fee) for row in rows)
+
+
+def _merged(slots: Iterable[Slot]) -> Iterator[Slot]:
     """Neighbours at the same price are one."""
     last: Slot | None = None
-    for row in PriceSlot.objects.filter(version=version, usage_date=on).order_by("starts_at") if version else ():
-        slot = Slot(row.starts_at, row.ends_at, row.period, row.prices, row.limits_wh, row.fee)
+    for slot in slots:
         if last and (last.period, last.prices, last.fee) == (slot.period, slot.prices, slot.fee):
             last = replace(last, to_at=slot.to_at)
             continue

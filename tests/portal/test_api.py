@@ -56,6 +56,7 @@ def test_a_home_is_told_whole(client):
             "in_transit": {"fen": 0, "yuan": "0.00"},
             "in_meter": {"fen": -5, "yuan": "-0.05"},
             "in_meter_at": "2026-01-01T08:00:00+08:00",
+            "as_of": "2026-01-01T08:00:00+08:00",
         },
         "power": {
             "relay": "unknown",
@@ -78,6 +79,9 @@ def test_a_home_is_told_whole(client):
             }
         ],
         "hold": None,
+        "alerts": [],
+        "price": None,
+        "next_price": None,
     }
 
 

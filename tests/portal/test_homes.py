@@ -6,9 +6,11 @@ import pytest
 
 from accounts.models import Member
 from billing import prepaid
-from billing.models import StaffHold
-from meters.models import Level
+from billing.models import Alert, StaffHold
+from meters.models import Level, Meter
 from portal import homes
+from tests import makers
+from tests.billing.rating import world
 from tests.makers import LONG_AGO, a_meter, a_room, a_tenancy, a_user
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +61,7 @@ def test_a_recharge_is_seen_as_available_where_the_server_holds_the_money():
 
     recharged(tenancy, 5000)
 
-    assert seen_by(tenant).balance == homes.Balance(5000, 0, None, None, posted_fen=5000)
+    assert seen_by(tenant).balance == homes.Balance(5000, 0, None, None, posted_fen=5000, as_of=NOON)
 
 
 def test_a_recharge_is_seen_in_transit_until_the_meter_has_it():
@@ -69,7 +71,7 @@ def test_a_recharge_is_seen_in_transit_until_the_meter_has_it():
 
     recharged(tenancy, 5000)
 
-    assert seen_by(tenant).balance == homes.Balance(0, 5000, 120, EARLIER)
+    assert seen_by(tenant).balance == homes.Balance(0, 5000, 120, EARLIER, as_of=NOON)
 
 
 def test_the_money_in_several_meters_is_as_old_as_the_oldest_report():
@@ -182,6 +184,85 @@ def test_three_homes_ask_as_many_questions_as_one(django_assert_num_queries):
         seen = homes.homes(user=tenant, now=NOON)
 
     assert len(seen) == 3
+
+
+class TestAHomeThatIsRead:
+    """One whose readings are rated."""
+
+    @pytest.fixture
+    def draw(self):
+        draw = world.a_draw(world.a_version(world.PERIODS_AND_TIERS))
+        Member.objects.create(tenancy=draw.tenancy, user=a_user(), role="holder", joined_at=LONG_AGO)
+        return draw
+
+    def seen(self, draw, *, now):
+        (home,) = homes.homes(user=draw.tenancy.members.get().user, now=now)
+        return home
+
+    def test_says_what_its_price_is_and_when_another_follows(self, draw):
+        home = self.seen(draw, now=world.START + timedelta(hours=9))
+
+        now, following = home.price, home.next_price
+        assert (now.period, now.from_at, now.to_at) == (
+            *("peak", world.START + timedelta(hours=8.5)),
+            world.START + timedelta(hours=22),
+        )
+        assert (following.period, following.from_at) == ("valley", now.to_at)
+        assert following.prices == [28800003, 33800003, 58800003]
+
+    def test_looks_beyond_midnight(self, draw):
+        home = self.seen(draw, now=world.START + timedelta(hours=23))
+
+        assert (home.price.period, home.price.to_at) == ("valley", world.START + timedelta(hours=24 + 8.5))
+        assert home.next_price.period == "peak"
+
+    def test_knows_the_prices_of_another_version_that_begins_tomorrow(self, draw):
+        tomorrow = world.START.date() + timedelta(days=1)
+        version = makers.a_version(draw.version.tariff, starts_date=tomorrow, state="published", published_at=NOON)
+        draw.version.slots.filter(usage_date__gte=tomorrow).delete()
+        world.lay_out(version, world.ONE_PRICE, first_date=tomorrow, days=2)
+
+        home = self.seen(draw, now=world.START + timedelta(hours=23))
+
+        assert (home.next_price.period, home.next_price.from_at) == ("flat", world.START + timedelta(days=1))
+        assert home.next_price.prices == [50000000]
+
+    def test_with_one_price_nothing_follows(self, draw):
+        draw.version.slots.all().delete()
+        world.lay_out(draw.version, world.ONE_PRICE, first_date=world.START.date(), days=3)
+
+        home = self.seen(draw, now=world.START)
+
+        assert (home.price.period, home.next_price) == ("flat", None)
+
+    def test_says_as_of_when_its_balance_is(self, draw):
+        assert self.seen(draw, now=NOON).balance.as_of == world.START
+
+        recharged(draw.tenancy, 5000)
+
+        assert self.seen(draw, now=NOON).balance.as_of == NOON
+
+    def test_tells_the_warnings_that_stand_and_no_others(self, draw):
+        for level, over_at in (("percent:20", None), ("fen:500", EARLIER), ("used_up", None)):
+            Alert.objects.create(
+                purse=draw.purse, level=level, recharge=0, raised_at=EARLIER, available_fen=0, over_at=over_at
+            )
+
+        alerts = self.seen(draw, now=NOON).alerts
+
+        assert [(one.level, one.since) for one in alerts] == [("percent:20", EARLIER), ("used_up", EARLIER)]
+        assert alerts[1].text == "used up"
+
+    def test_and_three_of_them_ask_as_many_questions_as_one(self, draw, django_assert_num_queries):
+        tenant = draw.tenancy.members.get().user
+        for _ in range(2):
+            other = world.a_draw(draw.version)
+            Member.objects.create(tenancy=other.tenancy, user=tenant, role="sharer", joined_at=LONG_AGO)
+            a_level(other.meter, "closed", agreed_at=EARLIER)
+        Meter.objects.update(relay="closed")
+
+        with django_assert_num_queries(7):  # memberships, meters, levels, holds, draws, prices, days of use
+            assert len(homes.homes(user=tenant, now=NOON)) == 3
 
 
 def test_homes_of_others_are_none_of_theirs():
