@@ -6,7 +6,7 @@ Eight queries however many homes, and a few more for each home that has no power
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -33,7 +33,8 @@ class Balance:
     cut for while staff look into it; `in_transit_fen` is on its way into a meter. `in_meter_fen` is what meters that
     hold their own money last reported (none has: None), at the oldest of those instants. `days_left` is for how many
     whole days what the home can use lasts at the usual use; None where that is not known. `as_of` is the newest instant
-    at which anything of it was told: a reading that is counted in it, a recharge, a meter's own balance."""
+    at which anything of it was told: a reading that is counted in it, a recharge, a meter's own balance. `left_fen` is
+    what the home can use, wherever it lies, and `a_day_nano` its usual use (0: not known)."""
 
     available_fen: int
     in_transit_fen: int
@@ -43,6 +44,8 @@ class Balance:
     posted_fen: int = 0
     days_left: int | None = None
     as_of: datetime | None = None
+    left_fen: int = field(default=0, compare=False)
+    a_day_nano: int = field(default=0, compare=False)
 
     @property
     def accrued_fen(self) -> int:
@@ -195,6 +198,7 @@ def _balance(
     left_fen = available_fen if is_counted_here else available_fen + in_transit_fen + (in_meter_fen or 0)
     in_meter_at = min((meter.reported_at for meter in told if meter.reported_at), default=None)
     as_of = [in_meter_at, *((purse.last_recharge_at, drawn.read_at.get(purse.pk)) if purse else ())]
+    a_day_nano = drawn.a_day_nano.get(purse.pk, 0) if purse else 0
     return Balance(
         available_fen=available_fen,
         disputed_fen=units.to_fen(disputed_nano or 0),
@@ -202,7 +206,9 @@ def _balance(
         in_meter_fen=in_meter_fen,
         in_meter_at=in_meter_at,
         posted_fen=purse.paid_fen + purse.subsidy_fen if purse else 0,
-        days_left=_days_left(left_fen, drawn.a_day_nano.get(purse.pk, 0) if purse else 0),
+        days_left=_days_left(left_fen, a_day_nano),
+        left_fen=left_fen,
+        a_day_nano=a_day_nano,
         as_of=max((at for at in as_of if at is not None), default=None),
     )
 
