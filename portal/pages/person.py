@@ -6,27 +6,20 @@ from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import scope
-from accounts.deeds import Text
 from accounts.masks import masked
 from accounts.models import Property, User
 from notifications import inbox, preferences
+from portal import help as helping
 from portal.pages import visitor
 from portal.pages.visitor import for_tenants
 
 AT_ONCE: Final = 20
 BIGGEST: Final = 2**63 - 1
-ARTICLES: Final[dict[str, Text]] = {
-    "recharge": _("How to recharge"),
-    "display": _("How to read the meter's display"),
-    "power-off": _("The power is off: what to do"),
-    "prices": _("Prices, periods and tiers"),
-}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,26 +67,24 @@ def settings(request: HttpRequest, user: User) -> HttpResponse:
 @require_safe
 def help_index(request: HttpRequest) -> HttpResponse:
     """All articles, and where to call."""
-    return render(request, "tenant/help.html", {"articles": ARTICLES.items(), "places": _places(request)})
+    return render(request, "tenant/help.html", {"articles": helping.ARTICLES.items(), "places": _places(request)})
 
 
 @require_safe
 def help_article(request: HttpRequest, slug: str) -> HttpResponse:
     """One article."""
-    if slug not in ARTICLES:
+    places = _places(request)
+    found = helping.article(slug, places=places)
+    if found is None:
         raise Http404
-    text = render_to_string(f"help/{slug}.html", request=request)
-    context = {"title": ARTICLES[slug], "text": text, "places": _places(request)}
+    context = {"title": found.title, "text": mark_safe(found.html), "places": places}  # noqa: S308 (a template of ours)
     return render(request, "tenant/help_article.html", context)
 
 
 def _places(request: HttpRequest) -> list[Property]:
     """The properties where who looks lives, for their phone numbers."""
     access = visitor.of(request)
-    if access is None:
-        return []
-    homes = scope.homes_of(access.user, timezone.now())
-    return list(Property.objects.filter(pk__in=homes.values("property")).exclude(phone=""))
+    return helping.places_of(access.user, now=timezone.now()) if access else []
 
 
 def _wished(request: HttpRequest, user: User) -> str:

@@ -30,6 +30,8 @@ FOR_ALL = {
     "/api/v1/auth/phone",
     "/api/v1/auth/phone-codes",
     "/api/v1/auth/wechat",
+    "/api/v1/help",
+    "/api/v1/help/{slug}",
 }
 # About who asks, and nobody else. What is told of homes in them is looked at below.
 ABOUT_ONESELF = {
