@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.login import Person
@@ -25,8 +26,8 @@ from billing import money, prepaid
 from meters.models import Meter
 from payments import merchants
 from payments.models import Attempt, Merchant, Order, RechargeLimits
-from payments.providers.base import ProviderError, ProviderUnsure
-from payments.providers.wechat import WeChatPay
+from payments.providers.base import CLOSED, ProviderError, ProviderRefused, ProviderUnsure
+from payments.providers.wechat import PAID_ALREADY, USED_OTHERWISE, WeChatPay
 
 log = logging.getLogger(__name__)
 ALPHABET = (
@@ -49,6 +50,7 @@ PROVIDER_OF = {
 }
 # Pages of the provider's own, on which whoever comes may pay: nobody is named beforehand.
 BY_ANYBODY = (WECHAT_H5, ALIPAY_WAP)
+OPEN = (Attempt.State.MADE, Attempt.State.READY)
 
 
 class CheckoutRefused(Exception):
@@ -184,13 +186,14 @@ def make_attempt(
 
 
 def prepare(attempt: Attempt, *, payer_ip: str = "") -> dict[str, Any] | None:
-    """What the client needs to pay this attempt, asked of its provider now; None when it can no longer be paid.
+    """What the client needs to pay this attempt, asked of its provider now; None when it can no longer be paid, also
+    because it was paid a moment ago and nobody has told us yet.
 
     Must not be called inside a transaction: it waits for the network. Claim is not needed: the provider answers the
     same parameters with the same trade, however often. WeChat wants the payer's address for a payment from outside of
     its app. Raises ProviderUnsure (ask again) or ProviderRefused (final).
     """
-    if attempt.state not in (Attempt.State.MADE, Attempt.State.READY):
+    if attempt.state not in OPEN:
         return None
     try:
         return _ask_provider(attempt, payer_ip)
@@ -198,6 +201,8 @@ def prepare(attempt: Attempt, *, payer_ip: str = "") -> dict[str, Any] | None:
         log.error("attempt %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})  # noqa: TRY400 (its text says all)
         raise ProviderUnsure("keys_unusable") from error
     except ProviderError as error:
+        if isinstance(error, ProviderRefused) and error.code in PAID_ALREADY:
+            return None  # whoever reads "refused" here pays once more
         Attempt.objects.filter(pk=attempt.pk).update(last_error=str(error)[:64])
         log.warning("attempt %s: %s", attempt.number, error, extra={"trace": attempt.order.trace})
         raise
@@ -222,10 +227,27 @@ def _ask_provider(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
 
 
 def _h5(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
-    """The address of WeChat's page is good for five minutes, so it is asked for each time and not kept."""
+    """The address of WeChat's page is good for five minutes, so it is asked for each time and not kept.
+
+    It is also for one address of the payer: who has changed from the wireless network to the mobile one, or opened the
+    recharge on another phone, needs another number.
+    """
     client = merchants.client_of(attempt.merchant)
     assert isinstance(client, WeChatPay)  # noqa: S101 (the channel is WeChat's)
-    address = client.create_h5(
+    try:
+        address = _h5_address(attempt, client, payer_ip)
+    except ProviderRefused as refused:
+        if refused.code != USED_OTHERWISE:
+            raise
+        attempt = _tried_anew(attempt, client)
+        address = _h5_address(attempt, client, payer_ip)
+    _made_ready(attempt, handle="")
+    back = quote(merchants.page_of(attempt.order), safe="")
+    return {"url": f"{address}&redirect_url={back}"}
+
+
+def _h5_address(attempt: Attempt, client: WeChatPay, payer_ip: str) -> str:
+    return client.create_h5(
         number=attempt.number,
         amount_fen=attempt.amount_fen,
         description=description(attempt),
@@ -233,9 +255,20 @@ def _h5(attempt: Attempt, payer_ip: str) -> dict[str, Any]:
         expires_at=attempt.expires_at,
         notify_url=merchants.notify_url(attempt.merchant),
     )
-    _made_ready(attempt, handle="")
-    back = quote(merchants.page_of(attempt.order), safe="")
-    return {"url": f"{address}&redirect_url={back}"}
+
+
+def _tried_anew(attempt: Attempt, client: WeChatPay) -> Attempt:
+    """Another attempt at the same order, once this one cannot be paid any more. Raises ProviderUnsure where it can."""
+    if client.close(attempt.number) != CLOSED:
+        raise ProviderUnsure("not_closed")  # paid meanwhile, most likely: whoever looks at the order will learn it
+    now = timezone.now()
+    with transaction.atomic():
+        order = Order.objects.select_for_update(no_key=True).get(pk=attempt.order_id)
+        still_open = Attempt.objects.filter(pk=attempt.pk, state__in=OPEN)
+        ended = still_open.update(state=Attempt.State.CLOSED, ended_at=now, next_ask_at=None, last_error="")
+        if not ended or order.state != Order.State.PLACED:
+            raise ProviderUnsure("ended_meanwhile")
+        return make_attempt(order, merchant=attempt.merchant, channel=attempt.channel, identity=None, now=now)
 
 
 def _made_ready(attempt: Attempt, *, handle: str) -> None:

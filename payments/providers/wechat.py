@@ -57,6 +57,8 @@ NUMBER = re.compile(r"[0-9A-Za-z_-]{6,32}")  # WeChat also takes | and *, which 
 LONGEST_DESCRIPTION = 127
 UNSURE = {"SYSTEM_ERROR", "FREQUENCY_LIMITED", "FREQUENCY_LIMIT_EXCEED", "RATELIMIT_EXCEEDED", "SERVICE_UNAVAILABLE"}
 NO_SUCH_ORDER = {"ORDER_NOT_EXIST", "ORDERNOTEXIST", "RESOURCE_NOT_EXISTS"}
+PAID_ALREADY = {"ORDER_PAID", "ORDERPAID"}
+USED_OTHERWISE = "OUT_TRADE_NO_USED"
 NOT_TO_BE_CLOSED = {"ORDER_PAID", "ORDERPAID", "TRADE_ERROR", "ORDER_CLOSED", "ORDERCLOSED"}
 
 
@@ -114,7 +116,8 @@ class WeChatPay:
     ) -> str:
         """The address of WeChat's page for a phone's browser, good for five minutes; append `&redirect_url=`.
 
-        The same number with the same parameters gives a fresh address. Source: pay.weixin.qq.com 4012791834.
+        The same number with the same parameters, the payer's address among them, gives a fresh one; with others
+        OUT_TRADE_NO_USED. Source: pay.weixin.qq.com 4012791834.
         """
         content = self._order(number, amount_fen, description, expires_at, notify_url)
         content["scene_info"] = {"payer_client_ip": payer_ip, "h5_info": {"type": "Wap"}}

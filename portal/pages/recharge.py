@@ -7,15 +7,16 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control, set_response_etag
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from accounts import scope
 from accounts.addresses import address_of
 from payments import chase, checkout
-from payments.models import Order
+from payments.models import Attempt, Order
 from payments.providers.base import ProviderError, ProviderRefused
 from portal import stages
 from portal.pages import visitor
@@ -25,9 +26,23 @@ from portal.pages import visitor
 def show(request: HttpRequest, number: str) -> HttpResponse:
     """How far it is; while it is unpaid, the way to pay it."""
     order = _found(number)
-    pay, refused = _way_to_pay(request, order)
-    context = _progress(request, order) | {"pay": pay, "bridge": _bridge(pay), "refused": refused}
-    return visitor.private(render(request, "tenant/recharge.html", context))
+    way, refused = _on_the_page(request, order)
+    return _whole(request, order, way=way, refused=refused)
+
+
+@require_GET
+def pay(request: HttpRequest, number: str) -> HttpResponse:
+    """Leads on to the provider's page. Its address is made when somebody goes there: WeChat's is good for five minutes
+    and for one phone, so that whoever merely looks at the recharge must not take it from whoever pays."""
+    order = _found(number)
+    way, refused = _way_to_pay(request, _newest(order))
+    if way and "url" in way:
+        return visitor.private(redirect(way["url"]))
+    if not refused:
+        chase.ask_now(order, now=timezone.now())
+        return redirect("recharge-page", number)
+    way, _none = _on_the_page(request, order)
+    return _whole(request, order, way=way, refused=refused, status=503)
 
 
 @require_safe
@@ -44,8 +59,8 @@ def call_off(request: HttpRequest, number: str) -> HttpResponse:
     """Called off by whoever has the number; paid meanwhile, it is credited instead."""
     order = _found(number)
     if not chase.call_off(order, now=timezone.now()):
-        context = _progress(request, order) | {"refused": _("The payment provider does not answer. Try again.")}
-        return visitor.private(render(request, "tenant/recharge.html", context, status=503))
+        refused = _("The payment provider does not answer. Try again.")
+        return _whole(request, order, way=None, refused=refused, status=503)
     return redirect("recharge-page", number)
 
 
@@ -54,6 +69,13 @@ def _found(number: str) -> Order:
     if order is None:
         raise Http404
     return order
+
+
+def _whole(
+    request: HttpRequest, order: Order, *, way: dict[str, Any] | None, refused: str, status: int = 200
+) -> HttpResponse:
+    context = _progress(request, order) | {"pay": way, "bridge": _bridge(way), "refused": refused}
+    return visitor.private(render(request, "tenant/recharge.html", context, status=status))
 
 
 def _progress(request: HttpRequest, order: Order) -> dict[str, Any]:
@@ -71,10 +93,24 @@ def _unless_known(request: HttpRequest, context: dict[str, Any]) -> HttpResponse
     return answer if isinstance(answer, HttpResponse) else response
 
 
-def _way_to_pay(request: HttpRequest, order: Order) -> tuple[dict[str, Any] | None, str]:
-    """What the browser needs to pay, or in words why it cannot now."""
+def _newest(order: Order) -> Attempt | None:
+    """What can be paid of this recharge now."""
     attempt = order.attempts.select_related("merchant", "order").order_by("-id").first()
-    if attempt is None or order.state != Order.State.PLACED:
+    is_open = attempt is not None and attempt.state in checkout.OPEN and order.state == Order.State.PLACED
+    return attempt if is_open else None
+
+
+def _on_the_page(request: HttpRequest, order: Order) -> tuple[dict[str, Any] | None, str]:
+    """The way to pay as the page has it: a link that leads on, or what WeChat's bridge wants."""
+    attempt = _newest(order)
+    if attempt is not None and attempt.channel in checkout.BY_ANYBODY:
+        return {"url": reverse("recharge-pay", args=[order.number])}, ""
+    return _way_to_pay(request, attempt)
+
+
+def _way_to_pay(request: HttpRequest, attempt: Attempt | None) -> tuple[dict[str, Any] | None, str]:
+    """What the browser needs to pay, or in words why it cannot now."""
+    if attempt is None:
         return None, ""
     try:
         return checkout.prepare(attempt, payer_ip=address_of(request)), ""

@@ -14,6 +14,7 @@ urlpatterns = [
     # without a login
     path("m/<str:code>/", paying.meter, name="meter-page"),
     path("r/<str:number>/", recharge.show, name="recharge-page"),
+    path("r/<str:number>/pay/", recharge.pay, name="recharge-pay"),
     path("r/<str:number>/stages/", recharge.progress, name="recharge-progress-page"),
     path("r/<str:number>/call-off/", recharge.call_off, name="recharge-call-off"),
     path("wechat/back/", wechat_back.come_back, name="wechat-back"),

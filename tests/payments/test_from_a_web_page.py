@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from django.test import Client
 from django.utils import timezone
 
 from accounts.login import Person
@@ -15,7 +16,9 @@ from accounts.wechat import OfficialAccount
 from billing.prepaid import purse_of
 from payments import chase, checkout
 from payments.models import Attempt, Order
+from payments.providers.base import ProviderUnsure
 from sandbox.keys import OFFICIAL_APPID
+from sandbox.wechat import signed_callback
 from tests import makers
 from tests.payments.conftest import alipay_merchant, wechat_merchant
 from tests.payments.test_chase import alipay, later, wechat  # noqa: F401 (fixtures)
@@ -52,11 +55,12 @@ def place(wish: checkout.Wish) -> Order:
 
 
 def the_attempt(order: Order) -> Attempt:
-    return Attempt.objects.select_related("merchant", "order").get(order=order)
+    """The newest one."""
+    return Attempt.objects.select_related("merchant", "order").filter(order=order).latest("pk")
 
 
-def pay_parameters(order: Order) -> dict[str, Any]:
-    prepared = checkout.prepare(the_attempt(order), payer_ip="203.0.113.7")
+def pay_parameters(order: Order, *, payer_ip: str = "203.0.113.7") -> dict[str, Any]:
+    prepared = checkout.prepare(the_attempt(order), payer_ip=payer_ip)
     assert prepared is not None
     return prepared
 
@@ -104,6 +108,50 @@ class TestInAnotherBrowser:
         assert chase.call_off(order, now=timezone.now())
         order.refresh_from_db()
         assert order.state == Order.State.CLOSED
+
+    def test_who_changes_the_network_pays_with_another_number_and_the_old_address_is_dead(self, home, wechat):  # noqa: F811
+        order = place(a_wish(home))
+        at_home = pay_parameters(order)["url"]
+
+        on_the_way = pay_parameters(order, payer_ip="198.51.100.9")["url"]
+
+        assert [one.state for one in order.attempts.order_by("pk")] == ["closed", "ready"]
+        assert the_browser(at_home, action="pay").status_code == 400
+        assert the_browser(on_the_way, action="pay").status_code == 302
+        chase.ask_now(order, now=later(seconds=3))
+        assert purse_of(home).paid_fen == 5000
+
+    def test_who_has_paid_is_not_led_to_pay_again_from_another_network(self, home, wechat):  # noqa: F811
+        order = place(a_wish(home))
+        the_browser(pay_parameters(order)["url"], action="pay")
+
+        with pytest.raises(ProviderUnsure):
+            pay_parameters(order, payer_ip="198.51.100.9")
+
+        assert order.attempts.count() == 1
+        chase.ask_now(order, now=later(seconds=3))
+        assert purse_of(home).paid_fen == 5000
+
+    def test_who_has_paid_a_moment_ago_is_not_told_that_it_was_refused(self, home, wechat):  # noqa: F811
+        order = place(a_wish(home))
+        the_browser(pay_parameters(order)["url"], action="pay")
+
+        assert checkout.prepare(the_attempt(order), payer_ip="203.0.113.7") is None
+        assert the_attempt(order).last_error == ""
+
+    def test_phones_that_open_one_recharge_at_once_leave_one_open_number(self, home, wechat):  # noqa: F811
+        order = place(a_wish(home))
+        pay_parameters(order)
+
+        race([lambda n=n: pay_parameters(order, payer_ip=f"198.51.100.{n}") for n in range(5)])
+
+        open_ones = order.attempts.filter(state__in=checkout.OPEN)
+        assert open_ones.count() == 1
+        assert {wechat.look(f"trades/{one.number}")["state"] for one in order.attempts.filter(state="closed")} == {
+            "CLOSED"
+        }
+        order.refresh_from_db()
+        assert order.state == Order.State.PLACED
 
     def test_alipays_page_leads_back_to_the_recharge_too(self, home, world, alipay, settings):  # noqa: F811
         alipay_merchant(world, home.property)
@@ -163,6 +211,28 @@ class TestPlacing:
 
         with pytest.raises(checkout.KeyUsedOtherwise):
             place(a_wish(home, amount_fen=6000, request_digest="e" * 64))
+
+    def test_a_callback_that_comes_while_the_same_form_is_sent_again_credits_once(self, home, wechat, world):  # noqa: F811
+        order = place(a_wish(home))
+        pay_parameters(order)
+        attempt = the_attempt(order)
+        headers, body = signed_callback(
+            world,
+            out_trade_no=attempt.number,
+            amount_fen=5000,
+            resource={"appid": attempt.app_id, "trade_type": "MWEB"},
+        )
+
+        def called_back() -> int:
+            path = f"/payments/notify/wechat/{attempt.merchant.slug}/"
+            answer = Client(headers=headers).post(path, body, content_type="application/json")
+            return answer.status_code
+
+        told = race([called_back, lambda: place(a_wish(home)), lambda: pay_parameters(order)] * 3)
+
+        assert {one for one in told if isinstance(one, int)} == {204}
+        assert {one.pk for one in told if isinstance(one, Order)} == {order.pk}
+        assert purse_of(home).paid_fen == 5000
 
     def test_a_payment_that_comes_while_the_address_is_asked_for_again_credits_once(self, home, wechat):  # noqa: F811
         order = place(a_wish(home))
