@@ -173,7 +173,7 @@ def test_without_javascript_the_page_is_read_and_led_on_up_to_the_payment(town, 
     page.get_by_role("button", name="支付宝").click()
     page.get_by_role("link", name="去支付").click()
     page.get_by_role("button", name="确认付款").click()
-    town.until(lambda: town.there(home)["relay"] == "closed", "the light is on")
+    town.until(lambda: home.agrees("closed"), "the light is on")
 
     page.reload()
 
