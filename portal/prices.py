@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from accounts.models import Tenancy
 from billing import tariffs
 from billing.models import Draw, PriceSlot, SupplyPrice, TariffVersion
-from billing.tariff.civil import civil_date
+from billing.tariff.civil import civil_date, instant
 from meters.models import Installation
 
 AHEAD = timedelta(days=366)
@@ -60,14 +60,16 @@ def prices_of(*, tenancy: Tenancy, now: datetime) -> list[Prices]:
 def next_of(draws: Iterable[Draw], *, now: datetime) -> dict[int, tuple[Slot | None, Slot | None]]:
     """By draw: the price that holds now and the one that follows, today or tomorrow. What is not laid out is None.
 
-    One query for all; another version of a draw's tariff that begins tomorrow is in it.
+    One query for all, which reads two days of each tariff by key; another version that begins tomorrow is in it.
     """
     tariffs_of = {draw.pk: draw.version_id for draw in draws if draw.version_id and draw.ends_at is None}
     if not tariffs_of:
         return {}
-    today = civil_date(now)
+    midnight = instant(civil_date(now))
     rows = PriceSlot.objects.filter(
-        version__tariff__versions__in=set(tariffs_of.values()), usage_date__in=(today, today + timedelta(days=1))
+        version__tariff__versions__in=set(tariffs_of.values()),
+        starts_at__gte=midnight,
+        starts_at__lt=midnight + timedelta(days=2),
     )
     columns = ("starts_at", "ends_at", "period", "prices", "limits_wh", "fee")
     laid_out: dict[int, list[Slot]] = {}

@@ -91,6 +91,12 @@ def test_pages_go_on_to_the_first_and_the_balance_goes_with_them(client, draw, t
     assert [one["balance"]["fen"] for one in pages] == [1500, 1000, 600, 300, 100]
 
 
+def test_before_the_first_there_is_nothing(client, draw, tenant):
+    recharge(draw.purse, "r1", 5000)
+
+    assert get(client, draw, tenant, cursor=1).json() == {"movements": [], "next": None}
+
+
 def test_what_goes_on_into_a_meter_is_one_movement(client):
     room, tenant = makers.a_room(), makers.a_user()
     makers.a_meter(room=room, held_by="meter", is_online=True)
