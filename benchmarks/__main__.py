@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("confirm", "restore", "ingest", "ingest_mqtt", "bills", "usage_api", "messages")
+NAMES = ("confirm", "restore", "ingest", "ingest_mqtt", "bills", "usage_api", "messages", "home")
 
 
 def main() -> int:

@@ -26,13 +26,14 @@ def running(folder: Path) -> Iterator[int]:
     words = [sys.executable, "-m", "gunicorn", "config.wsgi", "--chdir", str(PROJECT), "--bind", f"127.0.0.1:{port}"]
     child = spawn([*words, *WORDS], env=dict(os.environ) | settings, log=folder / "web.log")
     try:
-        _wait_for(port, folder)
+        wait_for(port, folder)
         yield port
     finally:
         end(child, patience_s=10)
 
 
-def _wait_for(port: int, folder: Path) -> None:
+def wait_for(port: int, folder: Path) -> None:
+    """Until it answers; RuntimeError where it does not."""
     deadline = time.monotonic() + START_S
     while is_free(port):
         if time.monotonic() > deadline:

@@ -50,7 +50,7 @@ def test_a_quick_run_of_confirm_credits_each_payment_once_and_says_how_fast(fold
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["ingest", "ingest_mqtt", "bills", "usage_api", "messages"])
+@pytest.mark.parametrize("name", ["ingest", "ingest_mqtt", "bills", "usage_api", "messages", "home"])
 def test_a_quick_run_of_the_others_does_all_of_its_work(folder: Path, name: str):
     if name == "ingest_mqtt" and mosquitto() is None and os.environ.get("CI") != "true":
         pytest.skip("mosquitto is not installed: the queue that is drained is Mosquitto's")
