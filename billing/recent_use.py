@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
@@ -31,8 +31,12 @@ def by_purse(draws: Iterable[Draw], *, now: datetime) -> dict[int, int]:
     for draw in by_id.values():
         if draw.ends_at is None:
             today[draw.purse_id] += draw.day_nano
-    return {purse_id: _usual(days) if days else today[purse_id] for purse_id, days in closed.items()}
+    return {
+        purse_id: usual([days[on] for on in sorted(days)]) if days else today[purse_id]
+        for purse_id, days in closed.items()
+    }
 
 
-def _usual(days: Counter[date]) -> int:
-    return int(median([days[on] for on in sorted(days)[-DAYS:]]))
+def usual(nanos: Sequence[int]) -> int:
+    """The median of the last days of these, oldest first."""
+    return int(median(nanos[-DAYS:]))

@@ -1,26 +1,23 @@
 """A home as its tenant sees it, composed from the floors below: money, power and why, meters, what staff hold.
 
-Eight queries however many homes, and a few more for each home that has no power, to explain it.
+One query however many homes, and a few more for each home that has no power, to explain it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BigIntegerField, F, Func, OuterRef, Prefetch, Q, QuerySet, Subquery
-
-from accounts import scope
-from accounts.models import Member, Tenancy, User
+from accounts.models import Tenancy, User
 from billing import not_on_meter, recent_use, supply, supply_words
-from billing.models import Alert, Dispute, Draw, Purse, StaffHold
+from billing.models import Draw, StaffHold
 from billing.tariff import units
-from meters.models import Installation, Level, Meter, Relay
-from portal.prices import Slot, next_of
+from meters.models import Level, Meter, Relay
+from portal import home_rows
+from portal.home_rows import HomeRow
+from portal.prices import Slot, now_and_next
 
 UNKNOWN = "unknown"  # of a relay: no meter hangs there, or none has reported
 # Several meters may serve a home. What is worst for the tenant comes first, and is said of the home.
@@ -94,114 +91,55 @@ class Home:
 
 def homes(*, user: User, now: datetime) -> list[Home]:
     """Every home of a person, oldest first."""
-    return _composed(scope.memberships_of(user, now), now=now)
+    return _composed(home_rows.of(user=user, home_id=None, now=now), now=now)
 
 
 def home(*, user: User, home_id: int, now: datetime) -> Home | None:
     """One home of a person; None when it is not theirs, whether or not it exists."""
-    mine = scope.memberships_of(user, now).filter(tenancy=home_id)
-    found = _composed(mine, now=now)
+    found = _composed(home_rows.of(user=user, home_id=home_id, now=now), now=now)
     return found[0] if found else None
 
 
-def _composed(mine: QuerySet[Member], *, now: datetime) -> list[Home]:
-    available_fen = Func(F("tenancy__purse"), function="billing_available_fen", output_field=BigIntegerField())
-    disputed = Dispute.objects.filter(purse=OuterRef("tenancy__purse"), state=Dispute.State.OPEN)
-    disputed_nano = Subquery(disputed.values("frozen_nano")[:1])  # a_purse_has_one_open_dispute
-    low = Alert.objects.filter(purse=OuterRef("tenancy__purse"), over_at=None).order_by("pk")
-    levels, since = ArraySubquery(low.values("level")), ArraySubquery(low.values("raised_at"))
-    mine = mine.select_related("tenancy__purse").annotate(available_fen=available_fen, disputed_nano=disputed_nano)
-    members = list(mine.annotate(low_levels=levels, low_since=since))
-    rooms = [member.tenancy.room_id for member in members]
-    meters = _meters_in(rooms)
-    holds, not_kept = _holds_on(rooms, now), not_on_meter.to_tenants(meters)
-    drawn = _Drawn.by(Draw.objects.filter(purse__tenancy__in=[one.tenancy_id for one in members]), now=now)
-    composed = []
-    for member in members:
-        room = member.tenancy.room_id
-        one = _home(member, meters=meters.get(room, []), hold=holds.get(room), drawn=drawn, now=now)
-        composed.append(replace(one, power=replace(one.power, not_kept=not_kept.get(room, ""))))
-    return composed
+def _composed(rows: Sequence[HomeRow], *, now: datetime) -> list[Home]:
+    not_kept = not_on_meter.to_tenants({row.tenancy.room_id: row.meters for row in rows})
+    return [_home(row, not_kept=not_kept.get(row.tenancy.room_id, ""), now=now) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """What draws on the purses: by purse, nano-fen on a usual day, up to when it is read, and at what price."""
-
-    a_day_nano: Mapping[int, int]
-    read_at: Mapping[int, datetime]
-    prices: Mapping[int, tuple[Slot | None, Slot | None]]
-
-    @classmethod
-    def by(cls, draws: Iterable[Draw], *, now: datetime) -> _Drawn:
-        draws = sorted(draws, key=attrgetter("pk"))
-        priced = next_of(draws, now=now)
-        read_at: dict[int, datetime] = {}
-        prices: dict[int, tuple[Slot | None, Slot | None]] = {}
-        for draw in draws:
-            if draw.counted_by == Draw.Counter.SERVER:
-                read_at[draw.purse_id] = max(draw.last_at, read_at.get(draw.purse_id, draw.last_at))
-            if draw.pk in priced:
-                prices.setdefault(draw.purse_id, priced[draw.pk])  # several meters: the one that hung there first
-        return cls(recent_use.by_purse(draws, now=now), read_at, prices)
-
-
-def _meters_in(rooms: Sequence[int]) -> dict[int, list[Meter]]:
-    relays = Prefetch("meter__levels", Level.objects.filter(kind=Level.Kind.RELAY), to_attr="relay_levels")
-    hanging = Installation.objects.filter(room__in=rooms, ends_at__isnull=True).select_related("meter__model")
-    found: dict[int, list[Meter]] = {}
-    for installation in hanging.prefetch_related(relays).order_by("meter_id"):
-        found.setdefault(installation.room_id, []).append(installation.meter)
-    return found
-
-
-def _holds_on(rooms: Sequence[int], now: datetime) -> dict[int, StaffHold]:
-    standing = StaffHold.objects.filter(Q(until_at__isnull=True) | Q(until_at__gt=now), lifted_at__isnull=True)
-    return {hold.room_id: hold for hold in standing.filter(room__in=rooms)}
-
-
-def _home(member: Member, *, meters: Sequence[Meter], hold: StaffHold | None, drawn: _Drawn, now: datetime) -> Home:
-    purse: Purse | None = getattr(member.tenancy, "purse", None)
-    price, next_price = drawn.prices.get(purse.pk, (None, None)) if purse else (None, None)
+def _home(row: HomeRow, *, not_kept: str, now: datetime) -> Home:
+    price, next_price = _price(row, now)
     return Home(
-        tenancy=member.tenancy,
-        role=member.role,
-        balance=_balance(
-            purse,
-            meters,
-            available_fen=member.available_fen,  # type: ignore[attr-defined]
-            disputed_nano=member.disputed_nano,  # type: ignore[attr-defined]
-            drawn=drawn,
-        ),
-        power=_power(member.tenancy, meters, now=now),
-        meters=meters,
-        hold=hold,
-        alerts=[Low(*low) for low in zip(member.low_levels, member.low_since, strict=True)],  # type: ignore[attr-defined]
+        tenancy=row.tenancy,
+        role=row.role,
+        balance=_balance(row),
+        power=replace(_power(row.tenancy, row.meters, now=now), not_kept=not_kept),
+        meters=row.meters,
+        hold=row.hold,
+        alerts=[Low(*low) for low in row.low],
         price=price,
         next_price=next_price,
     )
 
 
-def _balance(
-    purse: Purse | None,
-    meters: Sequence[Meter],
-    *,
-    available_fen: int | None,
-    disputed_nano: int | None,
-    drawn: _Drawn,
-) -> Balance:
-    told = [meter for meter in meters if meter.holds_money() and meter.balance_fen is not None]
+def _price(row: HomeRow, now: datetime) -> tuple[Slot | None, Slot | None]:
+    """What holds now and what follows; of several meters, for the one that hung there first."""
+    versions = [draw.version_id for draw in row.draws if draw.version_id and draw.ends_at is None]
+    return now_and_next(row.slots.get(versions[0], ()), now) if versions else (None, None)
+
+
+def _balance(row: HomeRow) -> Balance:
+    purse = row.purse
+    told = [meter for meter in row.meters if meter.holds_money() and meter.balance_fen is not None]
     in_meter_fen = sum(meter.balance_fen or 0 for meter in told) if told else None
-    available_fen = available_fen or 0  # a purse is made with the first money
     in_transit_fen = purse.in_transit_fen if purse else 0
-    is_counted_here = any(not meter.holds_money() for meter in meters)  # as warnings look at it (billing/facts.py)
-    left_fen = available_fen if is_counted_here else available_fen + in_transit_fen + (in_meter_fen or 0)
+    is_counted_here = any(not meter.holds_money() for meter in row.meters)  # as warnings look at it (billing/facts.py)
+    left_fen = row.available_fen if is_counted_here else row.available_fen + in_transit_fen + (in_meter_fen or 0)
     in_meter_at = min((meter.reported_at for meter in told if meter.reported_at), default=None)
-    as_of = [in_meter_at, *((purse.last_recharge_at, drawn.read_at.get(purse.pk)) if purse else ())]
-    a_day_nano = drawn.a_day_nano.get(purse.pk, 0) if purse else 0
+    read_at = [draw.last_at for draw in row.draws if draw.counted_by == Draw.Counter.SERVER]
+    as_of = [in_meter_at, purse.last_recharge_at if purse else None, *read_at]
+    a_day_nano = _a_day_nano(row)
     return Balance(
-        available_fen=available_fen,
-        disputed_fen=units.to_fen(disputed_nano or 0),
+        available_fen=row.available_fen,  # a purse is made with the first money
+        disputed_fen=units.to_fen(row.disputed_nano),
         in_transit_fen=in_transit_fen,
         in_meter_fen=in_meter_fen,
         in_meter_at=in_meter_at,
@@ -213,6 +151,13 @@ def _balance(
     )
 
 
+def _a_day_nano(row: HomeRow) -> int:
+    """As billing.recent_use reckons it."""
+    if row.day_nanos:
+        return recent_use.usual(row.day_nanos)
+    return sum(draw.day_nano for draw in row.draws if draw.ends_at is None)
+
+
 def _days_left(left_fen: int, a_day_nano: int) -> int | None:
     if a_day_nano <= 0:
         return None
@@ -220,7 +165,7 @@ def _days_left(left_fen: int, a_day_nano: int) -> int | None:
 
 
 def _power(tenancy: Tenancy, meters: Sequence[Meter], *, now: datetime) -> Power:
-    levels = [level for meter in meters for level in meter.relay_levels]  # type: ignore[attr-defined]  # see _meters_in
+    levels = [level for meter in meters for level in meter.relay_levels]  # type: ignore[attr-defined]  # see home_rows
     relay = _worst([meter.relay or UNKNOWN for meter in meters])
     wanted = _worst([level.wanted for level in levels])
     why, how = "", ""

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 
 from accounts.models import Tenancy
 from billing import tariffs
-from billing.models import Draw, PriceSlot, SupplyPrice, TariffVersion
-from billing.tariff.civil import civil_date, instant
+from billing.models import PriceSlot, SupplyPrice, TariffVersion
+from billing.tariff.civil import civil_date
 from meters.models import Installation
 
 AHEAD = timedelta(days=366)
@@ -57,30 +57,9 @@ def prices_of(*, tenancy: Tenancy, now: datetime) -> list[Prices]:
     return found
 
 
-def next_of(draws: Iterable[Draw], *, now: datetime) -> dict[int, tuple[Slot | None, Slot | None]]:
-    """By draw: the price that holds now and the one that follows, today or tomorrow. What is not laid out is None.
-
-    One query for all, which reads two days of each tariff by key; another version that begins tomorrow is in it.
-    """
-    tariffs_of = {draw.pk: draw.version_id for draw in draws if draw.version_id and draw.ends_at is None}
-    if not tariffs_of:
-        return {}
-    midnight = instant(civil_date(now))
-    rows = PriceSlot.objects.filter(
-        version__tariff__versions__in=set(tariffs_of.values()),
-        starts_at__gte=midnight,
-        starts_at__lt=midnight + timedelta(days=2),
-    )
-    columns = ("starts_at", "ends_at", "period", "prices", "limits_wh", "fee")
-    laid_out: dict[int, list[Slot]] = {}
-    for version_id, *slot in rows.order_by("starts_at").values_list("version__tariff__versions", *columns):
-        laid_out.setdefault(version_id, []).append(Slot(*slot))
-    slots = {version_id: list(_merged(theirs)) for version_id, theirs in laid_out.items()}
-    return {pk: _now_and_next(slots.get(version_id, []), now) for pk, version_id in tariffs_of.items()}
-
-
-def _now_and_next(slots: Iterable[Slot], now: datetime) -> tuple[Slot | None, Slot | None]:
-    ahead = [slot for slot in slots if slot.to_at > now]
+def now_and_next(slots: Iterable[Slot], now: datetime) -> tuple[Slot | None, Slot | None]:
+    """The price that holds and the one that follows, of slots in their order; None where nothing is laid out."""
+    ahead = [slot for slot in _merged(slots) if slot.to_at > now]
     current = ahead.pop(0) if ahead and ahead[0].from_at <= now else None
     return current, next(iter(ahead), None)
 

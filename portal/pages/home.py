@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import wraps
 from typing import Any, Final
 
@@ -21,12 +21,13 @@ from accounts.guesses import TooManyGuessesError
 from accounts.invitations import TenancyEndedError, UnknownCodeError
 from accounts.models import Tenancy, User
 from billing import emergency_credit, prepaid, timeline
-from billing.emergency_credit import EmergencyRefused
+from billing.emergency_credit import EmergencyRefused, Offer
 from billing.tariff.civil import civil_date
 from billing.timeline import Place
 from notifications import inbox
 from portal import homes as composed
 from portal import picture, usage
+from portal.homes import Home
 from portal.pages import paying
 from portal.pages.visitor import for_tenants
 from portal.prices import prices_of
@@ -76,22 +77,23 @@ def homes(request: HttpRequest, user: User) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@at_home
-def home(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse:
-    """What is left, whether there is power, and how it comes back."""
+@for_tenants
+def home(request: HttpRequest, user: User, home: int) -> HttpResponse:
+    """What is left, whether there is power, and how it comes back. Three queries while all is well: it is what people
+    open."""
     now, refused = timezone.now(), ""
-    purse = prepaid.purse_of(tenancy)
+    found = composed.home(user=user, home_id=home, now=now)
+    if found is None:
+        raise Http404
     if request.method == "POST":
         try:
-            trace = request.META["TRACE_ID"]
+            purse, trace = prepaid.purse_of(found.tenancy), request.META["TRACE_ID"]
             emergency_credit.take(purse_id=purse.pk, user=user, trace=trace, now=now)
-            return redirect("home-page", tenancy.pk)
+            return redirect("home-page", home)
         except EmergencyRefused as error:
             refused = error.message
-    found = composed.home(user=user, home_id=tenancy.pk, now=now)
-    offer = emergency_credit.offer(purse=purse, now=now)
-    more = {"home": found, "emergency": offer if not offer.refused else None, "refused": refused}
-    return _page(request, user, tenancy, "tenant/home.html", here="home-page", **more)
+    more = {"home": found, "emergency": _emergency(found, now), "refused": refused}
+    return _page(request, user, found.tenancy, "tenant/home.html", here="home-page", **more)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -166,6 +168,14 @@ def _pages(user: User, tenancy: Tenancy, *, here: str) -> list[Link]:
     )
     links = [Link(label, reverse(name, args=[tenancy.pk]), is_current=name == here) for name, label in names]
     return [*links, Link(_("Messages"), reverse("messages-page"), count=inbox.unread(user))]
+
+
+def _emergency(found: Home, now: datetime) -> Offer | None:
+    """What a tap gives now; nothing is offered to who has power and money."""
+    if not found.power.why:
+        return None
+    offer = emergency_credit.offer(purse=prepaid.purse_of(found.tenancy), now=now)
+    return None if offer.refused else offer
 
 
 def _joined(request: HttpRequest, user: User) -> str:

@@ -280,7 +280,7 @@ def test_joining_takes_one_code_or_the_other(client, body):
     assert join(client, body, a_login(a_user())).status_code == 400
 
 
-def test_a_list_of_homes_costs_six_questions(client, django_assert_num_queries):
+def test_a_list_of_homes_costs_two_questions(client, django_assert_num_queries):
     tenant = a_user()
     for _ in range(2):
         room = a_room()
@@ -288,5 +288,5 @@ def test_a_list_of_homes_costs_six_questions(client, django_assert_num_queries):
         a_tenancy(room=room, holder=tenant)
     headers = a_login(tenant)
 
-    with django_assert_num_queries(6):  # token, memberships, meters, levels, holds, what draws
+    with django_assert_num_queries(2):  # token, memberships, meters, levels, holds, what draws
         get(client, "homes", headers)

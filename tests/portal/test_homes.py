@@ -180,7 +180,7 @@ def test_three_homes_ask_as_many_questions_as_one(django_assert_num_queries):
         for _meter in range(2):
             a_level(a_meter(room=room, relay="closed", is_online=True), "closed", agreed_at=EARLIER)
 
-    with django_assert_num_queries(5):  # memberships, meters, levels, holds, what draws; days of use where it does
+    with django_assert_num_queries(1):  # memberships, meters, levels, holds, what draws; days of use where it does
         seen = homes.homes(user=tenant, now=NOON)
 
     assert len(seen) == 3
@@ -261,7 +261,7 @@ class TestAHomeThatIsRead:
             a_level(other.meter, "closed", agreed_at=EARLIER)
         Meter.objects.update(relay="closed")
 
-        with django_assert_num_queries(7):  # memberships, meters, levels, holds, draws, prices, days of use
+        with django_assert_num_queries(1):  # memberships, meters, levels, holds, draws, prices, days of use
             assert len(homes.homes(user=tenant, now=NOON)) == 3
 
 
