@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -24,7 +19,8 @@ urlpatterns: list[URLPattern | URLResolver] = []  # filled once Django is set up
 
 def application() -> WSGIHandler:
     """For gunicorn, which calls it once in each worker: all middleware of the product, and this module's addresses."""
-    product = get_wsgi_application()
+    from config.wsgi import application as product
+
     urlpatterns[:] = [path("constant", constant), path("", include("config.urls"))]
     settings.ROOT_URLCONF = __name__
     return product

@@ -125,6 +125,9 @@ class HomeAnswer(serializers.Serializer[Any]):
     next_price = SlotAnswer(allow_null=True, help_text="what follows today or tomorrow; null where it stays as it is")
 
 
+_A_HOME = HomeAnswer()  # made once: a serializer that is made anew copies each of its fields
+
+
 class HomesAnswer(serializers.Serializer[Any]):
     homes = HomeAnswer(many=True)
 
@@ -174,7 +177,7 @@ class Home(Polled):
         found = homes.home(user=_user(request), home_id=home, now=timezone.now())
         if found is None:
             raise NotFound
-        return Response(HomeAnswer(found).data)
+        return Response(_A_HOME.to_representation(found))
 
 
 def _by_code(user: User, code: str) -> list[Joined]:
