@@ -47,7 +47,7 @@ class H5Cashier:
 
     def _visit(self, request: Request) -> Response:
         prepay_id = request.args.get("prepay_id", "")
-        trade = next((one for one in self._box.trades.values() if prepay_id in one.prepays), None)
+        trade = next((one for one in self._box.trades.values() if one.is_h5 and prepay_id in one.prepays), None)
         if trade is None or time.time() > trade.prepays[prepay_id] + ADDRESS_VALID_S:
             return _page('<div class="card">支付请求已失效，请重新发起支付</div>', status=400)
         if request.method == "POST":
