@@ -82,7 +82,9 @@ class PastRecharge(serializers.Serializer[Any]):
     placed_at = serializers.DateTimeField()
     paid_at = serializers.DateTimeField(allow_null=True)
     closed_at = serializers.DateTimeField(allow_null=True)
-    by_me = serializers.SerializerMethodField(help_text="false: by somebody who shares the home")
+    by_me = serializers.SerializerMethodField(
+        help_text="false: by somebody who shares the home, or paid without a login"
+    )
 
     def get_amount(self, order: Order) -> str:
         return money.to_yuan(order.amount_fen)

@@ -253,3 +253,26 @@ class _NoTokens:
         raise AssertionError(key)
 
     set = add = get
+
+
+class TestSeenByOthers:
+    def test_those_who_live_there_find_it_among_their_recharges_and_cannot_call_off_what_is_not_theirs(
+        self, home, client
+    ):
+        order = place(a_wish(home))
+        holder = makers.a_login(home.members.get().user)
+
+        (listed,) = client.get("/api/v1/recharges", headers=holder).json()["recharges"]
+        cancelled = client.post(f"/api/v1/recharges/{order.number}/cancel", headers=holder)
+
+        assert (listed["number"], listed["by_me"]) == (order.number, False)
+        assert cancelled.status_code == 404
+
+    def test_staff_read_that_nobody_was_logged_in(self, home, admin_client):
+        order = place(a_wish(home))
+
+        page = admin_client.get(f"/admin/payments/order/{order.pk}/change/", headers={"Accept-Language": "en"})
+        listed = admin_client.get("/admin/payments/order/", headers={"Accept-Language": "en"})
+
+        assert b"placed without a login" in page.content
+        assert order.number in listed.content.decode()
