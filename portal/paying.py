@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import guesses
 from accounts.deeds import Text
 from accounts.login import Person
 from accounts.models import Tenancy, User
@@ -21,6 +22,8 @@ from payments import checkout
 from payments.checkout import CheckoutRefused
 from payments.models import Attempt, Order, RechargeLimits
 
+# Each is a row and some questions to a provider. A mobile carrier puts many phones behind one address.
+PER_ADDRESS: Final = guesses.Limit(kind="recharge_address", times=120, window=timedelta(hours=1))
 USUAL_FEN: Final = (3_000, 5_000, 10_000, 20_000)
 Channel = Attempt.Channel
 WAYS: Final[dict[str, Text]] = {
@@ -54,11 +57,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What was filled in: `key` came with the form, so that sending it twice is one recharge."""
+    """What was filled in, and where from: `key` came with the form, so that sending it twice is one recharge."""
 
     amount: str
     channel: str
     key: str
+    address: str
     openid: str = ""
     meter: Meter | None = None
 
@@ -79,6 +83,8 @@ def place(tenancy: Tenancy, ask: Ask, *, user: User | None, trace: str, now: dat
         amount_fen = money.from_yuan(ask.amount)
     except ValueError as error:
         raise CheckoutRefused("invalid", str(error)) from error
+    if user is None:
+        _count(ask.address, now)
     said = f"{tenancy.pk} {amount_fen} {ask.channel} {ask.meter.pk if ask.meter else ''} {ask.openid}"
     wish = checkout.Wish(
         user=user,
@@ -91,6 +97,13 @@ def place(tenancy: Tenancy, ask: Ask, *, user: User | None, trace: str, now: dat
         request_digest=hashlib.sha256(said.encode()).hexdigest(),
     )
     return checkout.place_order(wish, trace=trace, now=now)
+
+
+def _count(address: str, now: datetime) -> None:
+    try:
+        guesses.spend(PER_ADDRESS, who=address[:64], now=now)
+    except guesses.TooManyGuessesError as error:
+        raise CheckoutRefused("throttled", _("Too many recharges were begun from here. Try again later.")) from error
 
 
 def _payer(ask: Ask) -> Person | None:

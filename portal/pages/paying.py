@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods
 
+from accounts.addresses import address_of
 from accounts.models import Tenancy, User
 from billing import money
 from meters.models import Meter
@@ -54,7 +55,12 @@ def counter(
         sent = request.POST
         amount = sent.get("other", "").strip() or sent.get("amount", "")
         ask = paying.Ask(
-            amount=amount, channel=sent.get("channel", ""), key=sent.get("key", ""), openid=openid, meter=meter
+            amount=amount,
+            channel=sent.get("channel", ""),
+            key=sent.get("key", ""),
+            address=address_of(request),
+            openid=openid,
+            meter=meter,
         )
         try:
             order = paying.place(tenancy, ask, user=user, trace=request.META["TRACE_ID"], now=timezone.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.utils import timezone
 
 from billing.prepaid import purse_of
 from payments.models import Attempt, Order
+from portal import paying
+from portal.pages import visitor
 from sandbox.keys import OFFICIAL_APPID
 from tests import makers
 from tests.payments.conftest import _keys_are_read_afresh, alipay_merchant, wechat_merchant, world  # noqa: F401 (fixtures)
@@ -100,6 +103,27 @@ def test_one_that_was_called_off_leads_nowhere(home, wechat):  # noqa: F811
 
     assert look(order, "pay/").headers["Location"] == f"/r/{order.number}/"
     assert b"/pay/" not in look(order).content
+
+
+def test_who_begins_one_recharge_after_the_other_without_a_login_is_stopped_and_who_is_logged_in_is_not(
+    home,
+    wechat,  # noqa: F811
+    monkeypatch,
+):
+    monkeypatch.setattr(paying, "PER_ADDRESS", replace(paying.PER_ADDRESS, times=2))
+    meter = home.room.installations.get().meter
+
+    def begin(n: int, browser: Client) -> int:
+        form = {"amount": "50", "channel": "wechat_h5", "key": f"key-of-form-{n}"}
+        return browser.post(f"/m/{meter.code}/", form).status_code
+
+    tenant = Client()
+    tenant.cookies[visitor.COOKIE] = makers.a_login(home.members.get().user)["Authorization"].removeprefix("Bearer ")
+
+    assert [begin(n, Client()) for n in range(3)] == [302, 302, 400]
+    assert begin(3, Client(REMOTE_ADDR="198.51.100.9")) == 302
+    assert begin(4, tenant) == 302
+    assert Order.objects.count() == 4
 
 
 def test_a_number_that_no_recharge_has_is_not_found(db):
