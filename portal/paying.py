@@ -19,7 +19,7 @@ from accounts.models import Tenancy, User
 from billing import money
 from meters.models import Meter
 from payments import checkout
-from payments.checkout import CheckoutRefused
+from payments.checkout import CheckoutRefused, KeyUsedOtherwise
 from payments.models import Attempt, Order, RechargeLimits
 
 # Each is a row and some questions to a provider. A mobile carrier puts many phones behind one address.
@@ -96,7 +96,11 @@ def place(tenancy: Tenancy, ask: Ask, *, user: User | None, trace: str, now: dat
         idempotency_key=ask.key,
         request_digest=hashlib.sha256(said.encode()).hexdigest(),
     )
-    return checkout.place_order(wish, trace=trace, now=now)
+    try:
+        return checkout.place_order(wish, trace=trace, now=now)
+    except KeyUsedOtherwise as error:
+        text = _("This page has begun another recharge already. Press again if you want a second one.")
+        raise CheckoutRefused(error.code, text) from error
 
 
 def _count(address: str, now: datetime) -> None:

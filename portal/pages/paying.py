@@ -81,7 +81,7 @@ def _form(request: HttpRequest, tenancy: Tenancy, browser: Browser) -> dict[str,
         "amounts": amounts,
         "other": request.POST.get("other", ""),
         "chosen": request.POST.get("amount") or amounts[min(1, len(amounts) - 1)][0],
-        "key": request.POST.get("key") or str(uuid.uuid4()),
+        "key": str(uuid.uuid4()),  # also after a refusal, which has placed nothing
         "carry_on": qr(settings.PUBLIC_URL + request.path) if browser == Browser.DESK else "",
     }
 

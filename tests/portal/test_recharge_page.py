@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -124,6 +125,22 @@ def test_who_begins_one_recharge_after_the_other_without_a_login_is_stopped_and_
     assert begin(3, Client(REMOTE_ADDR="198.51.100.9")) == 302
     assert begin(4, tenant) == 302
     assert Order.objects.count() == 4
+
+
+def test_who_goes_back_and_chooses_another_amount_is_asked_and_can_have_a_second_recharge(home, wechat):  # noqa: F811
+    page, browser = f"/m/{home.room.installations.get().meter.code}/", Client(headers={"Accept-Language": "en"})
+    form = {"amount": "50", "channel": "wechat_h5", "key": "key-of-the-form"}
+    first, again = browser.post(page, form), browser.post(page, form)
+
+    asked = browser.post(page, form | {"amount": "100"})
+    key = re.search(r'name="key" value="([^"]+)"', asked.content.decode())
+    assert key
+    second = browser.post(page, form | {"amount": "100", "key": key[1]})
+
+    assert first.headers["Location"] == again.headers["Location"]
+    assert (asked.status_code, b"another recharge already" in asked.content) == (400, True)
+    assert second.status_code == 302
+    assert sorted(Order.objects.values_list("amount_fen", flat=True)) == [5_000, 10_000]
 
 
 def test_a_number_that_no_recharge_has_is_not_found(db):
