@@ -70,6 +70,15 @@ def use(*, phone: str, user: User | None, code: str, now: datetime) -> None:
     Call it outside of a transaction that may be rolled back: a try that failed stays counted. Raises WrongCodeError,
     CodeEndedError.
     """
+    told = look_at(phone=phone, user=user, code=code, now=now)
+    if not PhoneCode.objects.filter(pk=told.pk, used_at=None).update(used_at=now):
+        raise CodeEndedError
+
+
+def look_at(*, phone: str, user: User | None, code: str, now: datetime) -> PhoneCode:
+    """The code, if it is right, without using it up: for a question that comes before what it is needed for. It counts
+    as a try all the same. Raises as `use`.
+    """
     asked = PhoneCode.objects.filter(phone=phone, purpose=_purpose(user), user=user)
     newest = asked.order_by("-made_at", "-pk").first()
     if newest is None:
@@ -79,8 +88,7 @@ def use(*, phone: str, user: User | None, code: str, now: datetime) -> None:
         raise CodeEndedError
     if not constant_time_compare(newest.digest, _digest(phone, user, code)):
         raise WrongCodeError
-    if not good.update(used_at=now):
-        raise CodeEndedError
+    return newest
 
 
 def was_sent(row: PhoneCode, *, sent: str) -> None:

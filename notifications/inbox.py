@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import User
-from notifications.models import Channel, Delivery
+from notifications.models import Channel, Delivery, Preference
 
 
 def of(user: User) -> QuerySet[Delivery]:
@@ -38,3 +38,14 @@ def read(*, user: User, up_to: int, only: bool, now: datetime) -> int:
         others = Delivery.objects.filter(user=user, message__in=set(chosen.values()), follow_at__isnull=False)
         others.update(follow_at=None)
     return len(chosen)
+
+
+def take_over(*, kept_id: int, gone_id: int) -> None:
+    """What one login was told, and wished to be told, is the other's from now on: they are one person. What both were
+    told stays with each."""
+    same = Delivery.objects.filter(
+        user=kept_id, message=OuterRef("message"), channel=OuterRef("channel"), turn=OuterRef("turn")
+    )
+    Delivery.objects.filter(~Exists(same), user=gone_id).update(user=kept_id)
+    if not Preference.objects.filter(user=kept_id).exists():
+        Preference.objects.filter(user=gone_id).update(user=kept_id)

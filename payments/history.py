@@ -56,3 +56,10 @@ def _older_than(last: Order | None) -> Q:
 def _told_in_full(orders: QuerySet[Order]) -> QuerySet[Order]:
     tried = Prefetch("attempts", Attempt.objects.order_by("-pk"), to_attr="tried")
     return orders.annotate(refunded_fen=Coalesce(Sum("payments__refunded_fen"), 0)).prefetch_related(tried)
+
+
+def take_over(*, kept_id: int, gone_id: int) -> None:
+    """The recharges of one login are the other's from now on: they are one person. A key that both have used stays with
+    each, so that it is still an answer."""
+    same = Order.objects.filter(user=kept_id, idempotency_key=OuterRef("idempotency_key"))
+    Order.objects.filter(~Exists(same), user=gone_id).update(user=kept_id)

@@ -18,9 +18,10 @@ from accounts.models import Tenancy, User
 from billing import money
 from meters.models import Meter
 from payments.checkout import CheckoutRefused
-from portal import paying, scanned
+from portal import pay_links, paying, scanned
 from portal.pages import visitor, wechat_back
 from portal.pages.browser import Browser, browser_of
+from portal.pay_links import BadPayLink
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -36,12 +37,25 @@ def meter(request: HttpRequest, code: str) -> HttpResponse:
     return counter(request, found.tenancy, user=access.user if access else None, meter=held)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def by_link(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind a link by which somebody else pays."""
+    try:
+        link = pay_links.read(token, now=timezone.now())
+    except BadPayLink:
+        return visitor.private(render(request, "tenant/link_ended.html", status=404))
+    access = visitor.of(request)
+    user = access.user if access else None
+    return counter(request, link.tenancy, user=user, asked_fen=link.amount_fen, note=link.note)
+
+
 def counter(
     request: HttpRequest,
     tenancy: Tenancy,
     *,
     user: User | None,
     meter: Meter | None = None,
+    asked_fen: int | None = None,
     template: str = "tenant/pay.html",
     **more: Any,
 ) -> HttpResponse:
@@ -67,13 +81,14 @@ def counter(
             return redirect("recharge-page", order.number)
         except CheckoutRefused as error:
             refused = error.message
-    context = _form(request, tenancy, browser) | {"refused": refused} | more
+    context = _form(request, tenancy, browser, asked_fen=asked_fen) | {"refused": refused} | more
     return visitor.private(render(request, template, context, status=400 if refused else 200))
 
 
-def _form(request: HttpRequest, tenancy: Tenancy, browser: Browser) -> dict[str, Any]:
+def _form(request: HttpRequest, tenancy: Tenancy, browser: Browser, *, asked_fen: int | None) -> dict[str, Any]:
     offer = paying.offer(tenancy, browser=browser, now=timezone.now())
-    amounts = [(money.to_yuan(fen).removesuffix(".00"), fen) for fen in offer.amounts_fen]
+    wanted = [asked_fen] if asked_fen else offer.amounts_fen
+    amounts = [(money.to_yuan(fen).removesuffix(".00"), fen) for fen in wanted]
     return {
         "room": tenancy.room,
         "place": tenancy.property,

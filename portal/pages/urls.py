@@ -13,6 +13,7 @@ urlpatterns = [
     path("", front.front, name="front"),
     # without a login
     path("m/<str:code>/", paying.meter, name="meter-page"),
+    path("f/<str:token>/", paying.by_link, name="pay-link-page"),
     path("r/<str:number>/", recharge.show, name="recharge-page"),
     path("r/<str:number>/pay/", recharge.pay, name="recharge-pay"),
     path("r/<str:number>/stages/", recharge.progress, name="recharge-progress-page"),

@@ -37,6 +37,10 @@ FOR_ALL = {
 ABOUT_ONESELF = {
     "/api/v1/auth/logout",
     "/api/v1/homes",
+    "/api/v1/me",
+    "/api/v1/me/apps",
+    "/api/v1/me/phone",
+    "/api/v1/me/phone-codes",
     "/api/v1/message-permits",
     "/api/v1/message-preferences",
     "/api/v1/messages",

@@ -1,0 +1,71 @@
+"""Two logins of one person become one: what was the one's is the other's from then on.
+
+The older of the two stays. Whoever asks has proven that the other is theirs: by a code to its phone, or by logging in
+with its WeChat or Alipay. Staff are never joined: what they may do hangs on their own login.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts import consents
+from accounts.models import AccessToken, Consent, Identity, Invitation, Member, User
+
+Role = Member.Role
+
+
+class StaffsLoginError(Exception):
+    """One of the two is a member of staff's."""
+
+
+class EndedLoginError(Exception):
+    """One of the two has been closed, or joined with another, meanwhile."""
+
+
+@transaction.atomic
+def join(*, asking: User, other: User, now: datetime) -> tuple[User, User]:
+    """Who is kept and who is gone, joined. Both are locked in the order of their keys, so that two who ask at once join
+    them once; the second finds one of them ended.
+
+    Who asks stays logged in, wherever they are; logins of the other end. Raises StaffsLoginError, EndedLoginError.
+    """
+    kept, gone = User.objects.select_for_update().filter(pk__in={asking.pk, other.pk}).order_by("pk")
+    if kept.is_staff or gone.is_staff:
+        raise StaffsLoginError
+    if not (kept.is_active and gone.is_active):
+        raise EndedLoginError
+    Identity.objects.filter(user=gone).update(user=kept)
+    Invitation.objects.filter(used_by=gone).update(used_by=kept)
+    _move_homes(kept, gone, now)
+    AccessToken.objects.filter(user=other, revoked_at=None).update(revoked_at=now)
+    AccessToken.objects.filter(user=asking).update(user=kept)
+    _move_person(kept, gone, now)
+    return kept, gone
+
+
+def _move_homes(kept: User, gone: User, now: datetime) -> None:
+    """Of two memberships in one home the stronger role stays."""
+    theirs = {one.tenancy_id: one for one in Member.objects.filter(user=kept, left_at=None)}
+    for member in Member.objects.filter(user=gone).order_by("pk"):
+        same = theirs.get(member.tenancy_id) if member.left_at is None else None
+        if same is None:
+            member.user = kept
+            member.save(update_fields=["user"])
+            continue
+        member.left_at = now
+        member.save(update_fields=["left_at"])
+        if member.role == Role.HOLDER:
+            same.role = Role.HOLDER
+            same.save(update_fields=["role"])
+
+
+def _move_person(kept: User, gone: User, now: datetime) -> None:
+    phone, name, has_consented = gone.phone, gone.name, consents.is_given(gone)
+    gone.phone, gone.is_active, gone.merged_into, gone.merged_at = None, False, kept, now
+    gone.save(update_fields=["phone", "is_active", "merged_into", "merged_at"])  # a number is one login's at a time
+    kept.phone, kept.name = kept.phone or phone, kept.name or name
+    kept.save(update_fields=["phone", "name"])
+    if has_consented and not consents.is_given(kept):
+        consents.give(user=kept, version=consents.CURRENT, came_through=Consent.Through.API, now=now)
