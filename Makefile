@@ -8,7 +8,7 @@ DEPLOY := METERPAY_ENV=production SECRET_KEY=only-for-the-deploy-check-in-make-l
 	PUBLIC_URL=https://pay.example.com ALLOWED_HOSTS=pay.example.com \
 	DATABASE_URL=postgresql://meterpay@127.0.0.1:1/none MQTT_URL=mqtts://mqtt.example.com
 
-.PHONY: setup demo test lint messages bench clean
+.PHONY: setup demo test lint messages schema bench clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ messages: setup
 	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-wrap --no-obsolete \
 		-i .venv -i var -i 'tests/*' -i sandbox -i benchmarks
 	$(BIN)/pybabel compile -D django -d locale -l zh_Hans
+
+# After a change of the API: its description for those who write apps. A test compares.
+schema: setup
+	$(BIN)/python manage.py spectacular --lang en --file docs/openapi.yaml
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ONLY)

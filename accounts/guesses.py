@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import F
 
 from accounts.models import Guesses
+
+KEPT: Final = timedelta(days=7)  # longer than any window
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,8 @@ def spend(limit: Limit, *, who: str, now: datetime) -> None:
     if not mine.filter(count__lt=limit.times).update(count=F("count") + 1):
         row.refresh_from_db()
         raise TooManyGuessesError(row.window_began_at + limit.window)
+
+
+def forget_old(*, now: datetime) -> int:
+    """Deletes counts that nobody adds to any more: some are of addresses. Returns how many."""
+    return Guesses.objects.filter(window_began_at__lt=now - KEPT).delete()[0]

@@ -74,9 +74,11 @@ def warn_of_holidays() -> None:
 
 
 def forget_logins() -> int:
-    from accounts import login
+    """What was kept to let people in, and tells where they were when: tokens, codes, counts of tries."""
+    from accounts import guesses, login, phone_codes
 
-    return login.forget_ended_tokens(now=timezone.now())
+    now = timezone.now()
+    return login.forget_ended_tokens(now=now) + phone_codes.forget_old(now=now) + guesses.forget_old(now=now)
 
 
 def look_through_followers() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -18,9 +19,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("notifications.api_urls")),
     path("messages/off/<str:token>/", messages.off, name="messages-off"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]
+if not settings.PRODUCTION:  # a page to try the API out; its scripts and styles stand in the page
+    urlpatterns.append(path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"))
 handler404 = "portal.errors.no_such_page"
 handler500 = "portal.errors.fault_page"

@@ -22,7 +22,7 @@ from config.demo.narration import Narrator, StepFailed, until
 from config.demo.story import ALIPAY, WECHAT, Story
 from config.demo.town import Town
 from config.embedded import holding
-from meters.models import Meter
+from meters.models import Installation, Meter
 from sandbox.fleet.client import FleetClient
 
 ONLINE_WITHIN_S = 60.0
@@ -123,6 +123,8 @@ class Demo:
         for name, what in (
             ("admin 后台", f"{at.web}/admin/   {_told(staff.ADMIN, folder)}   (everything)"),
             ("", f"{at.web}/admin/   {_told(staff.FRONT_DESK, folder)}   (front desk of one property)"),
+            ("scan 扫码", f"{at.web}/m/{_a_code()}/   (what the label on a meter leads to: recharge without a login)"),
+            ("tenant 住户", f"{at.web}/login/   (codes by SMS: {at.sms}/sandbox/messages)"),
             ("API", f"{at.web}/api/docs/"),
             ("WeChat", f"{at.wechat}/sandbox/callbacks   (sandbox; sandbox/README.md has its control API)"),
             ("Alipay", f"{at.alipay}/sandbox/callbacks"),
@@ -172,6 +174,12 @@ class Demo:
         self._lock = os.open(self.ground.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not holding.lock(self._lock, fcntl.LOCK_EX):
             raise SystemExit(f"meterpay: a demo runs already in {self.ground.folder}")
+
+
+def _a_code() -> str:
+    """Of the label on a meter in a home where somebody lives."""
+    hanging = Installation.objects.filter(ends_at=None, room__tenancies__ends_at=None, room__tenancies__isnull=False)
+    return hanging.order_by("pk").values_list("meter__code", flat=True)[0]
 
 
 def _told(login: staff.Login, folder: Path) -> str:

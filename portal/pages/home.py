@@ -25,8 +25,8 @@ from billing.emergency_credit import EmergencyRefused, Offer
 from billing.tariff.civil import civil_date
 from billing.timeline import Place
 from notifications import inbox
+from portal import compared, picture, suggestions, usage
 from portal import homes as composed
-from portal import picture, usage
 from portal.homes import Home
 from portal.pages import paying
 from portal.pages.visitor import for_tenants
@@ -102,7 +102,9 @@ def recharge(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse
     """The form to pay, for one's own home."""
     pages = _pages(user, tenancy, here="recharge-form")
     template = "tenant/home_recharge.html"
-    return paying.counter(request, tenancy, user=user, template=template, pages=pages)
+    found = suggestions.suggested(user=user, home_id=tenancy.pk, now=timezone.now())
+    amounts = [(one.amount_fen, one.text) for one in found.suggestions] if found else []
+    return paying.counter(request, tenancy, user=user, template=template, amounts=amounts, pages=pages)
 
 
 @require_safe
@@ -112,14 +114,16 @@ def used(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse:
     now = timezone.now()
     by: By = next((one for one in SPANS if one == request.GET.get("by")), "day")
     today = civil_date(now)
-    found = usage.sums(tenancy=tenancy, by=by, from_date=today - SPANS[by], to_date=today, now=now)
+    span = {"from_date": today - SPANS[by], "to_date": today}
+    found = usage.sums(tenancy=tenancy, by=by, **span, now=now)
+    beside = compared.compared(found, tenancy=tenancy, by=by, **span, now=now)
     drawn = picture.of_use(found, label=lambda one: _label(one, by))
     rows = [(_label(one, by), one) for one in reversed(found)]
     tabs = [(one, label, one == by) for one, label in _tabs()]
     slots = [slot for prices in prices_of(tenancy=tenancy, now=now)[:1] for slot in prices.slots]
     return _page(
         request, user, tenancy, "tenant/usage.html", here="usage-page", rows=rows, tabs=tabs, drawn=drawn, by=by,
-        cheap=_cheapest(slots), total_wh=sum(one.energy_wh for one in found),
+        beside=beside, cheap=_cheapest(slots), total_wh=sum(one.energy_wh for one in found),
     )  # fmt: skip
 
 

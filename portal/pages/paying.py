@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import segno
@@ -46,7 +47,8 @@ def by_link(request: HttpRequest, token: str) -> HttpResponse:
         return visitor.private(render(request, "tenant/link_ended.html", status=404))
     access = visitor.of(request)
     user = access.user if access else None
-    return counter(request, link.tenancy, user=user, asked_fen=link.amount_fen, note=link.note)
+    asked = [(link.amount_fen, "")] if link.amount_fen else []
+    return counter(request, link.tenancy, user=user, amounts=asked, note=link.note)
 
 
 def counter(
@@ -55,11 +57,14 @@ def counter(
     *,
     user: User | None,
     meter: Meter | None = None,
-    asked_fen: int | None = None,
+    amounts: Sequence[tuple[int, str]] = (),
     template: str = "tenant/pay.html",
     **more: Any,
 ) -> HttpResponse:
-    """The form to pay for a home, and what it does: a recharge is placed, and its own page goes on from there."""
+    """The form to pay for a home, and what it does: a recharge is placed, and its own page goes on from there.
+
+    `amounts` are those to choose from, in fen and with a word about each; the usual ones where none are given.
+    """
     browser = browser_of(request)
     openid = wechat_back.openid_of(request) if browser == Browser.WECHAT else ""
     if browser == Browser.WECHAT and not openid and (led := wechat_back.ask(request)):
@@ -81,21 +86,23 @@ def counter(
             return redirect("recharge-page", order.number)
         except CheckoutRefused as error:
             refused = error.message
-    context = _form(request, tenancy, browser, asked_fen=asked_fen) | {"refused": refused} | more
+    context = _form(request, tenancy, browser, amounts=amounts) | {"refused": refused} | more
     return visitor.private(render(request, template, context, status=400 if refused else 200))
 
 
-def _form(request: HttpRequest, tenancy: Tenancy, browser: Browser, *, asked_fen: int | None) -> dict[str, Any]:
+def _form(
+    request: HttpRequest, tenancy: Tenancy, browser: Browser, *, amounts: Sequence[tuple[int, str]]
+) -> dict[str, Any]:
     offer = paying.offer(tenancy, browser=browser, now=timezone.now())
-    wanted = [asked_fen] if asked_fen else offer.amounts_fen
-    amounts = [(money.to_yuan(fen).removesuffix(".00"), fen) for fen in wanted]
+    wanted = amounts or [(fen, "") for fen in offer.amounts_fen]
+    shown = [(money.to_yuan(fen).removesuffix(".00"), word) for fen, word in wanted]
     return {
         "room": tenancy.room,
         "place": tenancy.property,
         "offer": offer,
-        "amounts": amounts,
+        "amounts": shown,
         "other": request.POST.get("other", ""),
-        "chosen": request.POST.get("amount") or amounts[min(1, len(amounts) - 1)][0],
+        "chosen": request.POST.get("amount") or shown[min(1, len(shown) - 1)][0],
         "key": str(uuid.uuid4()),  # also after a refusal, which has placed nothing
         "carry_on": qr(settings.PUBLIC_URL + request.path) if browser == Browser.DESK else "",
     }

@@ -21,6 +21,12 @@ def yuan(amount_fen: int) -> str:
 
 
 @register.filter
+def signed(number: int) -> str:
+    """+12 or -3."""
+    return f"{number:+d}"
+
+
+@register.filter
 def kwh(energy_wh: int) -> str:
     """12.3 of watt-hours, to a tenth: nobody shifts a dishwasher by a watt-hour."""
     return f"{energy_wh / 1000:.1f}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from io import StringIO
+from pathlib import Path
 
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
@@ -17,6 +18,14 @@ def test_the_description_of_the_api_is_valid_and_clean():
 
     assert "/api/v1/homes/{home}" in out.getvalue()
     assert "bearer" in out.getvalue()
+
+
+def test_the_committed_description_is_that_of_the_server():
+    """`make schema` writes it."""
+    out = StringIO()
+    call_command("spectacular", lang="en", stdout=out)
+
+    assert (Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text() == out.getvalue()
 
 
 def test_every_operation_may_answer_with_an_error():
