@@ -19,8 +19,9 @@ from config.demo import seed
 from config.demo.narration import Narrator, until
 from config.demo.town import Town
 from meters.models import Meter
-from notifications import desk
+from notifications import desk, login_codes
 from notifications.models import Channel, Delivery, Message, Permit, Preference, Template
+from notifications.routing import SMS
 from sandbox.fleet.client import FleetClient
 
 WITHIN_S = 30.0
@@ -53,8 +54,10 @@ class Reader:
 
 def enter_templates(now: Any) -> None:
     """What staff would enter after the vendors have approved their templates."""
-    for kind in (KIND, "trial"):
+    for kind in (KIND, "trial", login_codes.KIND):
         for channel, template_id in TEMPLATES.items():
+            if kind == login_codes.KIND and channel not in SMS:
+                continue
             Template.objects.get_or_create(
                 property=None, kind=kind, channel=channel, language="zh-hans",
                 defaults={"template_id": template_id, "changed_at": now},

@@ -124,7 +124,10 @@ class Demo:
             ("admin 后台", f"{at.web}/admin/   {_told(staff.ADMIN, folder)}   (everything)"),
             ("", f"{at.web}/admin/   {_told(staff.FRONT_DESK, folder)}   (front desk of one property)"),
             ("scan 扫码", f"{at.web}/m/{_a_code()}/   (what the label on a meter leads to: recharge without a login)"),
-            ("tenant 住户", f"{at.web}/login/   (codes by SMS: {at.sms}/sandbox/messages)"),
+            (
+                "tenant 住户",
+                f"{at.web}/login/   (13900000001 after the messages; codes: see SMS)",
+            ),
             ("API", f"{at.web}/api/docs/"),
             ("WeChat", f"{at.wechat}/sandbox/callbacks   (sandbox; sandbox/README.md has its control API)"),
             ("Alipay", f"{at.alipay}/sandbox/callbacks"),

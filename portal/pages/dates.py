@@ -12,5 +12,6 @@ class DateConverter:
         """Raises ValueError, which is an address that does not exist."""
         return date.fromisoformat(value)
 
-    def to_url(self, value: date) -> str:
-        return value.isoformat()
+    def to_url(self, value: date | str) -> str:
+        """A template has it written already."""
+        return value if isinstance(value, str) else value.isoformat()

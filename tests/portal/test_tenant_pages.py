@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -13,6 +14,8 @@ from accounts.models import AccessToken, Consent, Member, PhoneCode, Tenancy, Us
 from billing import prepaid
 from portal.pages import visitor
 from tests import makers
+from tests.billing.rating.world import NOW
+from tests.portal import test_usage_api
 
 pytestmark = pytest.mark.django_db
 PAGES = ("", "recharge/", "usage/", "usage/?by=hour", "usage/?by=year", "usage/2026-11-01/", "movements/", "prices/")
@@ -296,3 +299,39 @@ def test_digests_of_codes_and_tokens_are_all_that_is_kept(sms):
     assert code not in str(PhoneCode.objects.values().get())
     token = browser.cookies[visitor.COOKIE].value
     assert AccessToken.objects.get().digest == login.digest_of(token)
+
+
+# ---- with something to show ----
+
+
+draw = test_usage_api.draw  # a fixture
+
+
+@pytest.fixture
+def read_home(draw, monkeypatch):
+    """A home whose meter was read and priced by period and tier; the day after, in the afternoon."""
+    monkeypatch.setattr("portal.pages.home.timezone.now", lambda: NOW)
+    AccessToken.objects.update(created_at=NOW, expires_at=NOW + timedelta(days=1))
+    return draw.tenancy
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("", 'class="figure'),
+        ("recharge/", 'class="door"'),
+        ("usage/", "/usage/2026-11-10/"),
+        ("usage/?by=hour", "<svg"),
+        ("usage/?by=month", "<svg"),
+        ("usage/?by=year", "<svg"),
+        ("usage/2026-11-10/", "12.0 kWh"),
+        ("movements/", "2026-11"),
+        ("prices/", 'class="card"'),
+    ],
+)
+def test_what_was_used_is_shown_on_every_page(read_home, page, said, language):
+    answer = a_browser(holder(read_home), language=language).get(f"/home/{read_home.pk}/{page}")
+
+    assert answer.status_code == 200
+    assert said in answer.content.decode()
