@@ -1,21 +1,24 @@
 """Who shares a home: the holder lets people in, sends them out, and may hand the home over; everybody may leave.
 
 Nothing is deleted: `left_at` ends a membership, and from that instant a person sees nothing of the home any more
-(scope.py), whatever login they still have. What they recharged stays theirs to look at.
+(scope.py), whatever login they still have. What they recharged stays theirs to look at. Who sent whom out, and who
+handed over to whom, stands in the log with the trace of the request.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts import invitations
 from accounts.invitations import Invited
 from accounts.models import Invitation, Member, Tenancy, User
 
+log = logging.getLogger(__name__)
 OPEN_AT_MOST: Final = 5
 LIFETIME: Final = timedelta(days=7)
 Role = Member.Role
@@ -44,9 +47,13 @@ def of(tenancy: Tenancy) -> QuerySet[Member]:
 
 
 def open_invitations(tenancy: Tenancy, *, now: datetime) -> QuerySet[Invitation]:
-    """Those of tenants that somebody can still use; those of staff are not among them."""
+    """Those of tenants that somebody can still use; those of staff are not among them.
+
+    Who made one may hold the home no more, or have another login by now: it opens the door all the same.
+    """
     still_open = Invitation.objects.filter(tenancy=tenancy, used_at=None, revoked_at=None, expires_at__gt=now)
-    return still_open.filter(created_by__in=of(tenancy).values("user")).order_by("pk")
+    people = tenancy.members.values("user")
+    return still_open.filter(Q(created_by__in=people) | Q(created_by__merged_into__in=people)).order_by("pk")
 
 
 @transaction.atomic
@@ -71,7 +78,7 @@ def take_back(*, tenancy_id: int, invitation_id: int, by: User, now: datetime) -
 
 
 @transaction.atomic
-def send_out(*, tenancy_id: int, member_id: int, by: User, now: datetime) -> Member:
+def send_out(*, tenancy_id: int, member_id: int, by: User, trace: str, now: datetime) -> Member:
     """Ends a membership: the holder sends a sharer out, or somebody leaves. Raises NoSuchMemberError,
     NotTheHolderError, HolderStaysError."""
     tenancy = _held(tenancy_id)
@@ -80,13 +87,28 @@ def send_out(*, tenancy_id: int, member_id: int, by: User, now: datetime) -> Mem
         raise HolderStaysError
     if member.user_id != by.pk:
         _check_holder(tenancy, by)
-    member.left_at = now
-    member.save(update_fields=["left_at"])
+    if not end(member=member, now=now):
+        raise NoSuchMemberError
+    _note("sent out of", tenancy, member, by=by, trace=trace)
     return member
 
 
 @transaction.atomic
-def hand_over(*, tenancy_id: int, member_id: int, by: User) -> Member:
+def end(*, member: Member, now: datetime) -> bool:
+    """Ends a membership, whoever says so; False when it had ended before. Open invitations that the person made end
+    with it, or they would come in again by one."""
+    _held(member.tenancy_id)
+    if not _living(member).update(left_at=now):
+        return False
+    member.left_at = now
+    theirs = Q(created_by=member.user_id) | Q(created_by__merged_into=member.user_id)
+    still_good = Invitation.objects.filter(theirs, tenancy=member.tenancy_id, used_at=None, revoked_at=None)
+    still_good.update(revoked_at=now)
+    return True
+
+
+@transaction.atomic
+def hand_over(*, tenancy_id: int, member_id: int, by: User, trace: str) -> Member:
     """Makes a sharer the holder; who was it shares from now on. Again, by who is the holder no more, it is
     NotTheHolderError. Raises NoSuchMemberError."""
     tenancy = _held(tenancy_id)
@@ -94,8 +116,10 @@ def hand_over(*, tenancy_id: int, member_id: int, by: User) -> Member:
     member = _present(tenancy, member_id)
     if member.pk != holder.pk:
         for one, role in ((holder, Role.SHARER), (member, Role.HOLDER)):  # never two holders at once
+            if not _living(one).update(role=role):  # staff end a membership without asking us, and nothing is done
+                raise NoSuchMemberError
             one.role = role
-            one.save(update_fields=["role"])
+        _note("made holder of", tenancy, member, by=by, trace=trace)
     return member
 
 
@@ -109,6 +133,14 @@ def _present(tenancy: Tenancy, member_id: int) -> Member:
     if member is None:
         raise NoSuchMemberError
     return member
+
+
+def _living(member: Member) -> QuerySet[Member]:
+    return Member.objects.filter(pk=member.pk, left_at=None)
+
+
+def _note(what: str, tenancy: Tenancy, member: Member, *, by: User, trace: str) -> None:
+    log.info("user %d %s tenancy %d by user %d", member.user_id, what, tenancy.pk, by.pk, extra={"trace": trace})
 
 
 def _check_holder(tenancy: Tenancy, by: User) -> Member:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -21,6 +21,7 @@ from accounts.masks import masked
 from accounts.members import HolderStaysError, NoSuchMemberError, NotTheHolderError, TooManyInvitationsError
 from accounts.models import Member, User
 from billing import money
+from payments.checkout import CheckoutRefused
 from portal import pay_links
 from portal.usage_api import own_home
 
@@ -103,9 +104,9 @@ class OneMember(APIView):
     @extend_schema(operation_id="member_send_out", summary="Send somebody out, or leave", responses={204: None})
     def delete(self, request: Request, home: int, member: int) -> Response:
         """The holder sends a sharer out; everybody may leave but the holder, who hands the home over first."""
-        tenancy = own_home(request, home)
+        tenancy, user, trace = own_home(request, home), _user(request), request.META["TRACE_ID"]
         try:
-            members.send_out(tenancy_id=tenancy.pk, member_id=member, by=_user(request), now=timezone.now())
+            members.send_out(tenancy_id=tenancy.pk, member_id=member, by=user, trace=trace, now=timezone.now())
         except (NoSuchMemberError, NotTheHolderError, HolderStaysError) as error:
             raise _told(error) from error
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -115,9 +116,9 @@ class HandOver(APIView):
     @extend_schema(operation_id="member_make_holder", summary="Hand the home over", request=None, responses={204: None})
     def post(self, request: Request, home: int, member: int) -> Response:
         """Makes a sharer the holder; the caller shares the home from now on."""
-        tenancy = own_home(request, home)
+        tenancy, user, trace = own_home(request, home), _user(request), request.META["TRACE_ID"]
         try:
-            members.hand_over(tenancy_id=tenancy.pk, member_id=member, by=_user(request))
+            members.hand_over(tenancy_id=tenancy.pk, member_id=member, by=user, trace=trace)
         except (NoSuchMemberError, NotTheHolderError) as error:
             raise _told(error) from error
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -168,9 +169,12 @@ class PayLinks(APIView):
         form = PayLinkRequest(data=request.data)
         form.is_valid(raise_exception=True)
         asked = form.validated_data
-        url = pay_links.url_of(tenancy=tenancy, amount_fen=asked.get("amount"), note=asked["note"])
-        answer = {"url": url, "expires_at": timezone.now() + pay_links.VALID_FOR}
-        return Response(PayLinkAnswer(answer).data, status=status.HTTP_201_CREATED)
+        amount_fen, note = asked.get("amount"), asked["note"]
+        try:
+            made = pay_links.make(tenancy=tenancy, amount_fen=amount_fen, note=note, now=timezone.now())
+        except CheckoutRefused as error:
+            raise ValidationError(error.message, error.code) from error
+        return Response(PayLinkAnswer(made).data, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
 
 def _user(request: Request) -> User:

@@ -129,8 +129,8 @@ def test_two_who_are_made_holder_at_once_leave_one_holder(home):
 
     race(
         [
-            lambda: members.hand_over(tenancy_id=home.pk, member_id=second.pk, by=holder),
-            lambda: members.hand_over(tenancy_id=home.pk, member_id=third.pk, by=holder),
+            lambda: members.hand_over(tenancy_id=home.pk, member_id=second.pk, by=holder, trace=""),
+            lambda: members.hand_over(tenancy_id=home.pk, member_id=third.pk, by=holder, trace=""),
         ]
         * 2
     )
@@ -144,8 +144,8 @@ def test_who_is_sent_out_while_the_home_is_handed_to_them_leaves_it_with_a_holde
 
     race(
         [
-            lambda: members.hand_over(tenancy_id=home.pk, member_id=sharer.pk, by=holder),
-            lambda: members.send_out(tenancy_id=home.pk, member_id=sharer.pk, by=holder, now=NOW()),
+            lambda: members.hand_over(tenancy_id=home.pk, member_id=sharer.pk, by=holder, trace=""),
+            lambda: members.send_out(tenancy_id=home.pk, member_id=sharer.pk, by=holder, trace="", now=NOW()),
         ]
     )
 
@@ -197,9 +197,8 @@ def test_a_link_shows_the_door_and_the_amount_and_nothing_else(home):
     assert "alance" not in text
 
 
-def test_a_link_ends_with_the_tenancy_and_with_its_week(home, settings):
-    url = pay_links.url_of(tenancy=home, amount_fen=None, note="")
-    token = url.rsplit("/", 2)[1]
+def test_a_link_ends_with_the_tenancy(home):
+    token = token_of(pay_links.make(tenancy=home, amount_fen=None, note="", now=NOW()))
     assert pay_links.read(token, now=NOW()).tenancy == home
 
     home.ends_at = NOW() - timedelta(seconds=1)
@@ -208,7 +207,38 @@ def test_a_link_ends_with_the_tenancy_and_with_its_week(home, settings):
     with pytest.raises(pay_links.BadPayLink):
         pay_links.read(token, now=NOW())
     assert Client().get(f"/f/{token}/").status_code == 404
+
+
+def test_a_link_ends_with_its_week(home):
+    made = pay_links.make(tenancy=home, amount_fen=6660, note="谢谢", now=NOW() - timedelta(days=3))
+    token = token_of(made)
+
+    link = pay_links.read(token, now=made.expires_at - timedelta(seconds=1))
+
+    assert (link.amount_fen, link.note) == (6660, "谢谢")
+    with pytest.raises(pay_links.BadPayLink):
+        pay_links.read(token, now=made.expires_at)
+    assert timedelta(days=3, hours=23) < made.expires_at - NOW() < timedelta(days=4)
+
+
+def test_no_letter_of_a_link_can_be_changed(home):
+    token = token_of(pay_links.make(tenancy=home, amount_fen=6660, note="", now=NOW()))
+
+    for at in range(len(token) - 1):  # the last letter of base64 has bits that say nothing
+        forged = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        with pytest.raises(pay_links.BadPayLink):
+            pay_links.read(forged, now=NOW())
     assert Client().get("/f/forged/").status_code == 404
+
+
+def test_a_link_that_nobody_could_pay_is_not_made(home):
+    refused = ask("post", f"{home.pk}/pay-links", user_of(home, "sharer"), {"amount": "9999999"})
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "amount_out_of_limits")
+
+
+def token_of(made):
+    return made.url.rsplit("/", 2)[1]
 
 
 @pytest.mark.parametrize("sent", [{"amount": "0"}, {"amount": "1.001"}, {"amount": "x"}, {"note": "n" * 41}])
