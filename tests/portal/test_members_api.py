@@ -116,6 +116,19 @@ def test_the_holder_hands_over_before_they_leave(home):
     assert user_of(home, "holder") == sharer
 
 
+def test_who_gave_the_home_away_and_was_sent_out_does_not_come_back_by_their_own_code(home):
+    first, second = user_of(home, "holder"), user_of(home, "sharer")
+    code = ask("post", f"{home.pk}/invitations", first).json()["code"]
+    ask("post", f"{home.pk}/members/{home.members.get(user=second).pk}/make-holder", first)
+    ask("delete", f"{home.pk}/members/{home.members.get(user=first).pk}", second)
+
+    headers = makers.a_login(first) | {"Accept-Language": "en"}
+    back = Client().post("/api/v1/homes", {"code": code}, content_type="application/json", headers=headers)
+
+    assert (back.status_code, back.json()["code"]) == (404, "unknown_code")
+    assert Client().get("/api/v1/homes", headers=headers).json() == {"homes": []}
+
+
 # ---- at once ----
 
 
