@@ -322,7 +322,7 @@ def read_home(draw, monkeypatch):
         ("", 'class="figure'),
         ("recharge/", 'class="door"'),
         ("usage/", "/usage/2026-11-10/"),
-        ("usage/?by=hour", "<svg"),
+        ("usage/?by=hour", 'class="tabs"'),
         ("usage/?by=month", "<svg"),
         ("usage/?by=year", "<svg"),
         ("usage/2026-11-10/", "12.0 kWh"),
