@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import invitations, staff
+from accounts import invitations, members, staff
 from accounts.deeds import Added, Adding, Answers, Deed, DeskForm, Facts, ReasonForm, Refused
 from accounts.masks import masked
 from accounts.models import PHONE, Building, Invitation, Member, Property, Room, Tenancy
@@ -135,8 +135,7 @@ class TenancyAdmin(ScopedAdmin[Tenancy]):
 
 
 def _has_left(request: HttpRequest, member: Member, answers: Answers) -> str:
-    present = Member.objects.filter(pk=member.pk, left_at__isnull=True)
-    if not present.update(left_at=timezone.now()):
+    if not members.end(member=member, now=timezone.now()):
         raise Refused(gettext("This person has left before."))
     return gettext("Has left the tenancy.")
 

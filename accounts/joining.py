@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts import consents
-from accounts.models import AccessToken, Consent, Identity, Invitation, Member, User
+from accounts.models import AccessToken, Consent, Identity, Invitation, Member, Tenancy, User
 
 Role = Member.Role
 
@@ -31,7 +31,9 @@ def join(*, asking: User, other: User, now: datetime) -> tuple[User, User]:
 
     Who asks stays logged in, wherever they are; logins of the other end. Raises StaffsLoginError, EndedLoginError.
     """
-    kept, gone = User.objects.select_for_update().filter(pk__in={asking.pk, other.pk}).order_by("pk")
+    # Not against who refers to them: somebody who lets one of the two in holds the home, which is waited for below.
+    both = User.objects.select_for_update(no_key=True).filter(pk__in={asking.pk, other.pk})
+    kept, gone = both.order_by("pk")
     if kept.is_staff or gone.is_staff:
         raise StaffsLoginError
     if not (kept.is_active and gone.is_active):
@@ -46,7 +48,10 @@ def join(*, asking: User, other: User, now: datetime) -> tuple[User, User]:
 
 
 def _move_homes(kept: User, gone: User, now: datetime) -> None:
-    """Of two memberships in one home the stronger role stays."""
+    """Of two memberships in one home the stronger role stays. The homes are held, as by everybody who changes who lives
+    there (members.py)."""
+    homes = Member.objects.filter(user__in=(kept, gone), left_at=None).values("tenancy")
+    list(Tenancy.objects.select_for_update().filter(pk__in=homes).order_by("pk"))
     theirs = {one.tenancy_id: one for one in Member.objects.filter(user=kept, left_at=None)}
     for member in Member.objects.filter(user=gone).order_by("pk"):
         same = theirs.get(member.tenancy_id) if member.left_at is None else None

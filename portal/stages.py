@@ -58,12 +58,20 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The stages of an order in their order. `hint` is what to do where one takes long, blank while all is well;
-    `is_over`: nothing more is going to happen."""
+    `is_over`: nothing more is going to happen. `is_paid`: a payment was found, perhaps since the order was read."""
 
     order: Order
     stages: Sequence[Stage]
     hint: str
     is_over: bool
+    is_paid: bool = False
+
+    @property
+    def state(self) -> str:
+        """Of the order, as it stands with what the stages say: they are read after it, and a callback may have come
+        between."""
+        is_overtaken = self.is_paid and self.order.state == Order.State.PLACED
+        return str(Order.State.PAID if is_overtaken else self.order.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,8 @@ def of(order: Order, *, is_member: bool, now: datetime) -> Stages:
     is_off = order.state == Order.State.CLOSED and facts.payment is None
     stages += [] if is_off else [_credited(facts), _sent(facts), _power(facts)]
     is_over = is_off or (facts.is_credited and stages[-1].state in (State.DONE, State.NOT_NEEDED))
-    return Stages(order, stages, _hint(facts, {one.name: one for one in stages}, is_member=is_member), is_over)
+    hint = _hint(facts, {one.name: one for one in stages}, is_member=is_member)
+    return Stages(order, stages, hint, is_over, is_paid=facts.is_credited)
 
 
 # ---- what is known ----

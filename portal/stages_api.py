@@ -31,7 +31,7 @@ class StageAnswer(serializers.Serializer[Any]):
 
 class ProgressAnswer(serializers.Serializer[Any]):
     number = serializers.CharField(source="order.number")
-    state = serializers.ChoiceField(choices=Order.State.choices, source="order.state")
+    state = serializers.ChoiceField(choices=Order.State.choices)
     stages = StageAnswer(many=True)
     hint = serializers.CharField(help_text="what to do where a stage takes long; blank while all is well")
     is_over = serializers.BooleanField(help_text="ask no more")

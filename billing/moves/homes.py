@@ -73,7 +73,7 @@ def change_room(
         new, read_there = _move_in(asked, to_room, told_there, now)
         Member.objects.bulk_create(
             Member(tenancy=new, user_id=member.user_id, role=member.role, joined_at=asked.at)
-            for member in old.members.all()
+            for member in old.members.filter(left_at=None)
         )
         moved = _hand_over(asked, old, new, now)
         return {

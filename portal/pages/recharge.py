@@ -82,7 +82,7 @@ def _progress(request: HttpRequest, order: Order) -> dict[str, Any]:
     access, now = visitor.of(request), timezone.now()
     is_member = access is not None and scope.homes_of(access.user, now).filter(pk=order.tenancy_id).exists()
     found = stages.of(order, is_member=is_member, now=now)
-    return {"order": order, "progress": found, "is_member": is_member, "is_unpaid": order.state == Order.State.PLACED}
+    return {"order": order, "progress": found, "is_member": is_member, "is_unpaid": found.state == Order.State.PLACED}
 
 
 def _unless_known(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:

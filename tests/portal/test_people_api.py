@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
-from accounts import phone_codes
+from accounts import members, phone_codes
 from accounts.login import Person
 from accounts.models import AccessToken, Identity, Member, PhoneCode, User
 from billing import prepaid
@@ -212,3 +213,20 @@ def test_two_first_logins_by_one_number_at_once_are_one_person():
     assert User.objects.filter(phone=NUMBER).count() == 1
     assert AccessToken.objects.count() == 5
     assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_logins_of_a_home_are_joined_while_it_is_handed_over(two):
+    older, younger, home, _order = two
+    sharer = Member.objects.create(tenancy=home, user=younger, role="sharer", joined_at=makers.LONG_AGO)
+
+    said = race(
+        [
+            lambda: people.join(asking=younger, other=older, now=NOW()),
+            lambda: members.hand_over(tenancy_id=home.pk, member_id=sharer.pk, by=older, trace=""),
+        ]
+    )
+
+    assert not [one for one in said if isinstance(one, DatabaseError)], said
+    present = home.members.get(left_at=None)
+    assert (present.user, present.role) == (older, "holder")

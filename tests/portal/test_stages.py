@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Member, Tenancy
-from billing import holds
+from billing import holds, prepaid
 from meters.models import Command, Level, Meter, TopUp
 from payments import suspense
 from payments.confirm import confirm_payment
@@ -434,3 +434,21 @@ def test_what_somebody_without_a_login_paid_is_seen_by_those_who_live_there(clie
 
     assert ask(client, recharge, recharge.holder).status_code == 200
     assert ask(client, recharge, makers.a_user()).status_code == 404
+
+
+def test_a_payment_that_came_since_the_order_was_read_is_not_asked_for_again():
+    """A callback commits between the two: the page once said "paid" and offered to pay."""
+    tenancy = makers.a_tenancy()
+    order = makers.an_order(purse=prepaid.purse_of(tenancy))
+    attempt = makers.an_attempt(order=order)
+    read_before = Order.objects.get(pk=order.pk)
+    Payment.objects.create(
+        merchant=attempt.merchant, property=tenancy.property, provider_transaction="t-1", number=attempt.number,
+        attempt=attempt, order=order, purse=order.purse, amount_fen=order.amount_fen, paid_at=timezone.now(),
+        found_at=timezone.now(), found_by="callback", state="credited", trace=order.trace,
+    )  # fmt: skip
+
+    found = stages.of(read_before, is_member=False, now=timezone.now())
+
+    assert read_before.state == Order.State.PLACED
+    assert found.state == Order.State.PAID

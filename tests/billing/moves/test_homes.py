@@ -316,3 +316,19 @@ def test_moving_out_twice_while_readings_come_and_days_are_closed_bills_once(dra
     assert paid(draw.tenancy) == 5_000 - 159  # 3,000 Wh
     assert Purse.objects.get(tenancy=None).paid_fen == -95  # 1,800 Wh
     all_adds_up()
+
+
+def test_who_has_left_does_not_come_along(draw, clerk):
+    """Neither somebody who was sent out nor the holder of before, of whom there would be two."""
+    Member.objects.update(left_at=START)
+    user = makers.a_user()
+    Member.objects.create(tenancy=draw.tenancy, user=makers.a_user(), role="sharer", joined_at=START, left_at=START)
+    Member.objects.create(tenancy=draw.tenancy, user=user, role="holder", joined_at=START)
+    there = makers.a_room(place=draw.property)
+
+    done = homes.change_room(
+        asked(clerk), tenancy_id=draw.tenancy_id, to_room_id=there.pk, told={draw.meter_id: 101_200}, told_there={},
+        now=NOON,
+    )  # fmt: skip
+
+    assert [(one.user, one.role) for one in done.tenancy.members.all()] == [(user, "holder")]
