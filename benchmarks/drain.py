@@ -41,6 +41,7 @@ class Drain:
         """All of them, QoS 1, until the broker has acknowledged each."""
         client = self._client("bench-publisher")
         client.max_inflight_messages_set(1000)
+        client.max_queued_messages_set(0)  # as many as there are
 
         def send() -> None:
             for sent in [client.publish(topic, payload, qos=1) for topic, payload in messages]:

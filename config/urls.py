@@ -8,6 +8,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from notifications import pages as messages
+from portal import labels_admin
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.pages.urls")),
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/off/<str:token>/", messages.off, name="messages-off"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/accounts/building/<int:pk>/labels.pdf", admin.site.admin_view(labels_admin.sheet), name="labels"),
     path("admin/", admin.site.urls),
 ]
 if not settings.PRODUCTION:  # a page to try the API out; its scripts and styles stand in the page
