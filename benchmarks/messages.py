@@ -50,8 +50,9 @@ with place as (
     insert into accounts_tenancy (property_id, room_id, starts_at) select property_id, id, %(since)s from room
     returning id
 ), person as (
-    insert into accounts_user (username, name, phone, password, is_superuser, is_staff, is_active, email, date_joined)
-    select 'bench-' || n, '', '138' || lpad(n::text, 8, '0'), '', false, false, true, '', now()
+    insert into accounts_user (username, name, phone, password, is_superuser, is_staff, is_active, email, date_joined,
+                               notice_version)
+    select 'bench-' || n, '', '138' || lpad(n::text, 8, '0'), '', false, false, true, '', now(), ''
       from generate_series(1, %(homes)s) n
     returning id
 )
