@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import schemathesis
-from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CHECKS, load_all_checks
 
-from billing import prepaid
+from accounts.models import Member
+from billing.rating import disputing
 from config.wsgi import application
 from payments.models import Attempt
 from tests import makers
+from tests.billing.rating import world
 from tests.notifications.post import leave
+from tests.portal.test_usage_api import tell
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 WANTED = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
@@ -24,18 +26,24 @@ CHOSEN = CHECKS.get_by_names(list(WANTED))
 
 @pytest.fixture
 def a_life() -> dict[str, Any]:
-    """Somebody who lives somewhere: with a meter, money, a recharge, a message, and a login."""
+    """Somebody who lives somewhere: with a meter that was read and priced, money, a recharge, a bill, a message, a
+    dispute, a sharer, and a login."""
+    draw = world.a_draw(world.a_version(world.PERIODS_AND_TIERS), cycle_wh=2_875_000)
+    tenancy, purse = draw.tenancy, draw.purse
+    assert tenancy
     user = makers.a_user(phone="13812345678")
-    room = makers.a_room()
-    meter = makers.a_meter(room=room, is_online=True, import_wh=12_345, relay="closed", reported_at=timezone.now())
-    tenancy = makers.a_tenancy(room=room, holder=user)
-    purse = prepaid.purse_of(tenancy)
-    makers.a_cut_ready_home(room, purse=purse)
+    Member.objects.create(tenancy=tenancy, user=user, role="holder", joined_at=world.START)
+    sharer = Member.objects.create(tenancy=tenancy, user=makers.a_user(), role="sharer", joined_at=world.START)
+    tell(draw, *((h, 100_000 + 500 * h) for h in (0.25, 6, 12, 18, 24, 30, 36)))
+    claim = disputing.Claim(
+        tenancy=tenancy, by=user, key="a key", read_at=world.START + 30 * world.HOUR, reason="too much"
+    )
+    dispute = disputing.open_dispute(claim, now=world.NOW)
     attempt: Attempt = makers.an_attempt(order=makers.an_order(purse=purse, user=user))
     leave(tenancy, key="one")
     login = makers.a_login(user, identity=makers.an_identity(user=user))
-    known = {"home": tenancy.pk, "number": attempt.order.number, "code": meter.code, "on": "2026-11-10"}
-    return {"headers": login, "known": known | {"month": "2026-10"}}
+    known = {"home": tenancy.pk, "number": attempt.order.number, "on": "2026-11-10", "month": "2026-11"}
+    return {"headers": login, "known": known | {"dispute": dispute.pk, "member": sharer.pk, "slug": "recharge"}}
 
 
 api = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)

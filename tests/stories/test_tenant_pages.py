@@ -15,7 +15,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from accounts.models import Member
-from billing import holds, prepaid, supply
+from billing import holds, prepaid, supply, wishes
 from billing.models import StaffHold
 from notifications import routes
 from portal.pages import visitor
@@ -206,8 +206,7 @@ def test_low_balance_is_told_and_a_recharge_brings_the_light(town, home, tenant,
     page.get_by_role("link", name="去支付").click()
     page.get_by_role("button", name="确认付款").click()
     light_is_on(page)
-    while routes.route(channels=(), now=timezone.now()):
-        pass
+    tell_everybody()
 
     page.get_by_role("link", name="回到我的房间").click()
 
@@ -219,6 +218,39 @@ def test_low_balance_is_told_and_a_recharge_brings_the_light(town, home, tenant,
     page.get_by_role("button", name="全部已读").click()
     expect(page.locator("li.unread")).to_have_count(0)
     shot(page, "messages")
+
+
+def test_a_low_balance_is_told_in_the_inbox_and_at_home_until_a_recharge(town, home, tenant, open_page):
+    now = timezone.now()
+    prepaid.top_up(
+        key="payment:before", kind="recharge", purse_id=home.purse.pk, amount_fen=2_000,
+        source=prepaid.Source("clearing", "test"), happened_at=now, trace="before", now=now,
+    )  # fmt: skip
+    wishes.set_own_level(purse_id=home.purse.pk, fen=3_000, by=tenant, now=now)
+    tell_everybody()
+    page = open_page(user=tenant)
+    page.goto("/messages/")
+    expect(page.get_by_text("电费余额20.00元，低于您设的30.00元，请及时充值")).to_be_visible()
+    shot(page, "alert")
+    page.get_by_role("link", name="回到我的房间").click()
+    expect(page.locator("p.bad-text", has_text="30.00")).to_be_visible()
+    page.get_by_role("link", name="充值", exact=True).first.click()
+    page.get_by_role("button", name="支付宝").click()
+    page.get_by_role("link", name="去支付").click()
+    page.get_by_role("button", name="确认付款").click()
+    town.until(lambda: home.purse.paid_fen == 7_000, "the money is there")
+    supply.decide(purse_id=home.purse.pk, trace="after", now=timezone.now())
+
+    page.goto("/home/")
+
+    expect(page.locator(".figure")).to_have_text("¥70.00")
+    expect(page.locator("p.bad-text", has_text="30.00")).to_have_count(0)
+
+
+def tell_everybody() -> None:
+    """The carrier's work as far as the inbox."""
+    while routes.route(channels=(), now=timezone.now()):
+        pass
 
 
 def test_power_that_staff_hold_off_does_not_come_back_by_money_and_the_page_says_so(town, home, tenant, open_page):
