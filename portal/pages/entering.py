@@ -35,9 +35,10 @@ def log_in(request: HttpRequest) -> HttpResponse:
     refused, is_sent = "", bool(code)
     if request.method == "POST" and code:
         try:
+            PHONE(phone)
             signed_in = phone_login.enter(phone=phone, code=code, now=timezone.now())
             return visitor.welcome(request, signed_in, goes_to=goes_to)
-        except WrongCodeError:
+        except (WrongCodeError, ValidationError):
             refused = _("This is not the code that was sent.")
         except CodeEndedError:
             refused, is_sent = _("This code is no longer good. Please ask for another."), False

@@ -12,12 +12,12 @@ register_converter(DateConverter, "date")
 urlpatterns = [
     path("", front.front, name="front"),
     # without a login
-    path("m/<str:code>/", paying.meter, name="meter-page"),
+    path("m/<slug:code>/", paying.meter, name="meter-page"),
     path("f/<str:token>/", paying.by_link, name="pay-link-page"),
-    path("r/<str:number>/", recharge.show, name="recharge-page"),
-    path("r/<str:number>/pay/", recharge.pay, name="recharge-pay"),
-    path("r/<str:number>/stages/", recharge.progress, name="recharge-progress-page"),
-    path("r/<str:number>/call-off/", recharge.call_off, name="recharge-call-off"),
+    path("r/<slug:number>/", recharge.show, name="recharge-page"),
+    path("r/<slug:number>/pay/", recharge.pay, name="recharge-pay"),
+    path("r/<slug:number>/stages/", recharge.progress, name="recharge-progress-page"),
+    path("r/<slug:number>/call-off/", recharge.call_off, name="recharge-call-off"),
     path("wechat/back/", wechat_back.come_back, name="wechat-back"),
     path("login/", entering.log_in, name="login-page"),
     path("privacy/", entering.privacy, name="privacy-page"),

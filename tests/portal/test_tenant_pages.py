@@ -335,3 +335,47 @@ def test_what_was_used_is_shown_on_every_page(read_home, page, said, language):
 
     assert answer.status_code == 200
     assert said in answer.content.decode()
+
+
+# ---- odd visitors ----
+
+HUGE = "9" * 30
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/m/%00/", "/m/%F0%9F%92%A1/", f"/m/{'a' * 3000}/", "/r/%00/", "/r/%00/stages/", "/r/%00/pay/", "/f/%00/",
+        f"/f/{'a' * 3000}/", f"/home/{HUGE}/", f"/home/{HUGE}/usage/", "/home/1/usage/2026-13-45/", "/help/%00/",
+        "/home/1/movements/?before=%00", f"/messages/?before={HUGE}", "/messages/?before=-1", "/usage/?by=%00",
+        "/wechat/back/?to=%00&code=%00", "/privacy/?next=%00", "/login/?next=%00",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["get", "head", "post"])
+def test_an_odd_address_is_refused_and_nothing_breaks(tenancy, path, method):
+    browser = a_browser(holder(tenancy))
+
+    answer = getattr(browser, method)(path)
+
+    assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("odd", ["\x00", "💡" * 100, "'; drop table", "<script>", "9" * 400, " "])
+def test_an_odd_form_is_refused_and_nothing_breaks(tenancy, sms, odd):
+    makers.a_merchant(provider="alipay", place=tenancy.property)
+    meter = tenancy.room.installations.get().meter
+    stranger, tenant = a_browser(), a_browser(holder(tenancy))
+    forms = (
+        (stranger, f"/m/{meter.code}/", {"amount": odd, "other": odd, "channel": odd, "key": odd}),
+        (stranger, "/login/", {"phone": odd}),
+        (stranger, "/login/", {"phone": odd, "code": odd}),
+        (tenant, "/home/", {"code": odd}),
+        (tenant, "/settings/", {"kinds": odd, "quiet_from": odd, "quiet_until": odd, "language": odd}),
+        (tenant, "/messages/", {"up_to": odd}),
+        (tenant, "/privacy/", {"version": odd, "next": odd}),
+    )
+
+    answers = [browser.post(path, form) for browser, path, form in forms]
+
+    assert [one.status_code for one in answers if one.status_code >= 500] == []
+    assert not any("<script>" in one.content.decode() for one in answers)
