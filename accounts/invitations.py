@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
-from accounts import guesses
+from accounts import guesses, joining
 from accounts.models import PHONE, Invitation, Member, Tenancy, User
 
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # without 0 and O, 1 and I: people copy it from paper
@@ -94,7 +94,7 @@ def join_by_phone(*, user: User, phone: str, now: datetime) -> list[Joined]:
 
     The number becomes the person's own, unless it is another's. Invitations whose tenancy has ended are passed over.
     """
-    _keep_phone(user, phone)
+    user = _keep_phone(user, phone)
     with transaction.atomic():
         invited = Invitation.objects.filter(_open(now) | Q(used_by=user), phone=phone).order_by("tenancy_id", "pk")
         return list(_join_those_possible(invited, user=user, now=now))
@@ -120,7 +120,9 @@ def _join_those_possible(invited: Iterable[Invitation], *, user: User, now: date
 
 @transaction.atomic
 def _join(invitation: Invitation, *, user: User, now: datetime) -> Joined:
-    """Locks the tenancy, then looks: so one holder, one membership a person, one use of an invitation."""
+    """Locks the tenancy, then looks: so one holder, one membership a person, one use of an invitation. The person is
+    held before it, as where two logins are joined."""
+    user = joining.standing(user)
     tenancy = Tenancy.objects.select_for_update().get(pk=invitation.tenancy_id)
     if tenancy.ends_at is not None and tenancy.ends_at <= now:
         raise TenancyEndedError
@@ -136,10 +138,12 @@ def _join(invitation: Invitation, *, user: User, now: datetime) -> Joined:
     return Joined(Member.objects.create(tenancy=tenancy, user=user, role=role, joined_at=now), is_new=True)
 
 
-def _keep_phone(user: User, phone: str) -> None:
+def _keep_phone(user: User, phone: str) -> User:
     try:
         with transaction.atomic():
-            User.objects.filter(pk=user.pk).update(phone=phone)
+            kept = joining.standing(user)
+            User.objects.filter(pk=kept.pk).update(phone=phone)
     except IntegrityError:
-        return  # it stands with another login of theirs, or with its former owner: staff sort that out
-    user.phone = phone
+        return user  # it stands with another login of theirs, or with its former owner: staff sort that out
+    user.phone = kept.phone = phone
+    return kept

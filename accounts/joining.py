@@ -24,6 +24,18 @@ class EndedLoginError(Exception):
     """One of the two has been closed, or joined with another, meanwhile."""
 
 
+def standing(user: User) -> User:
+    """Whose login it is by now: theirs, or the one it was joined with since the request began. Held until the
+    transaction ends, so that what is written for them does not stay behind with a login that goes.
+
+    The one that is kept is looked at alone: a second who asks for the same holds it, and waits for the one that went.
+    """
+    held = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    while held.merged_into is not None:
+        held = held.merged_into
+    return held
+
+
 @transaction.atomic
 def join(*, asking: User, other: User, now: datetime) -> tuple[User, User]:
     """Who is kept and who is gone, joined. Both are locked in the order of their keys, so that two who ask at once join
@@ -40,6 +52,7 @@ def join(*, asking: User, other: User, now: datetime) -> tuple[User, User]:
         raise EndedLoginError
     Identity.objects.filter(user=gone).update(user=kept)
     Invitation.objects.filter(used_by=gone).update(used_by=kept)
+    Invitation.objects.filter(created_by=gone).update(created_by=kept)  # who made a way in ends it when they leave
     _move_homes(kept, gone, now)
     AccessToken.objects.filter(user=other, revoked_at=None).update(revoked_at=now)
     AccessToken.objects.filter(user=asking).update(user=kept)

@@ -22,7 +22,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from accounts import vendor_apps
+from accounts import joining, vendor_apps
 from accounts.models import AccessToken, Identity, User
 
 log = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ def sign_in_phone(phone: str, *, now: datetime) -> SignedIn:
 
 
 def _signed_in(user: User, identity: Identity | None, now: datetime) -> SignedIn:
+    user = joining.standing(user)
     if not user.is_active:
         raise LoginClosedError
     token = secrets.token_urlsafe(32)
@@ -114,8 +115,8 @@ def _signed_in(user: User, identity: Identity | None, now: datetime) -> SignedIn
 
 
 @transaction.atomic
-def recognise(person: Person) -> Identity:
-    """The identity of a person; a new one joins the user who has their union id, or a new user.
+def recognise(person: Person, *, asking: User | None = None) -> Identity:
+    """The identity of a person; a new one joins the user who has their union id, else who is `asking`, or a new user.
 
     Lock, then look: whoever logs in twice at once, or in two of our apps at once, is one person all the same.
     Two users who turn out to be one (the union id came later) stay two: their homes are a person's to merge.
@@ -125,7 +126,7 @@ def recognise(person: Person) -> Identity:
     identity = same.select_related("user").first()
     if identity is None:
         return Identity.objects.create(
-            user=_owner_of_union_id(person) or _new_user(),
+            user=_owner_of_union_id(person) or (joining.standing(asking) if asking else _new_user()),
             provider=person.provider,
             app_id=person.app_id,
             subject=person.subject,

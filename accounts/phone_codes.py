@@ -70,7 +70,11 @@ def use(*, phone: str, user: User | None, code: str, now: datetime) -> None:
     Call it outside of a transaction that may be rolled back: a try that failed stays counted. Raises WrongCodeError,
     CodeEndedError.
     """
-    told = look_at(phone=phone, user=user, code=code, now=now)
+    use_up(look_at(phone=phone, user=user, code=code, now=now), now=now)
+
+
+def use_up(told: PhoneCode, *, now: datetime) -> None:
+    """Ends a code that was looked at and found right; no try more. Raises CodeEndedError where it ended meanwhile."""
     if not PhoneCode.objects.filter(pk=told.pk, used_at=None).update(used_at=now):
         raise CodeEndedError
 

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import joining, login, phone_codes
 from accounts.login import Person
-from accounts.models import Identity, User
+from accounts.models import User
 from notifications import inbox
 from payments import history
 
@@ -23,14 +23,13 @@ def take_number(*, user: User, phone: str, code: str, joins: bool, now: datetime
     Raises phone_codes.WrongCodeError, phone_codes.CodeEndedError; AnotherLoginError unless it `joins` (the code stays
     good for saying so); joining.StaffsLoginError, joining.EndedLoginError.
     """
-    if not joins:
-        phone_codes.look_at(phone=phone, user=user, code=code, now=now)
-        if _owner(phone, user) is not None:
-            raise AnotherLoginError
-    phone_codes.use(phone=phone, user=user, code=code, now=now)
+    told = phone_codes.look_at(phone=phone, user=user, code=code, now=now)
+    if not joins and _owner(phone, user) is not None:
+        raise AnotherLoginError
+    phone_codes.use_up(told, now=now)
     other = _owner(phone, user)
     with transaction.atomic():
-        kept = join(asking=user, other=other, now=now) if other is not None else user
+        kept = join(asking=user, other=other, now=now) if other is not None else joining.standing(user)
         try:
             with transaction.atomic():
                 User.objects.filter(pk=kept.pk).update(phone=phone)
@@ -42,14 +41,9 @@ def take_number(*, user: User, phone: str, code: str, joins: bool, now: datetime
 
 def add_app(*, user: User, person: Person, joins: bool, now: datetime) -> User:
     """They log in by this app as well from now on; whose login it is then. Raises as take_number."""
-    known = Identity.objects.filter(provider=person.provider, app_id=person.app_id, subject=person.subject)
-    identity = known.select_related("user").first()
-    if identity is None and not person.union_id:
-        Identity.objects.get_or_create(
-            provider=person.provider, app_id=person.app_id, subject=person.subject, defaults={"user": user}
-        )
-        identity = known.select_related("user").first()
-    identity = identity or login.recognise(person)
+    with transaction.atomic():
+        identity = login.recognise(person, asking=user)
+        user = joining.standing(user)
     if identity.user_id == user.pk:
         return user
     if not joins:

@@ -60,8 +60,8 @@ def test_a_login_asks_as_many_questions_for_three_homes_as_for_one(client, wecha
         a_tenancy(holder=User.objects.get())
     code = wechat.tap(openid=openid)["code"]
 
-    # Two savepoints of the test's own transaction (4), the lock, the identity, the token, the homes.
-    with django_assert_num_queries(8):
+    # Two savepoints of the test's own transaction (4), the lock, the identity, who it is by now, the token, the homes.
+    with django_assert_num_queries(9):
         answer = post(client, "auth/wechat", {"code": code})
 
     assert len(answer.json()["homes"]) == 3
