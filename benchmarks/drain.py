@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ COUNTER = "bench-counter"
 UPLINKS = "m/+/+/up"
 SESSION_S = 3600
 RECEIVE_AT_MOST = 5000
+SENT_AT_ONCE = 30_000
 PATIENCE_S = 120.0
 QUIET_S = 0.5
 
@@ -30,22 +32,25 @@ class Drain:
         self.keep_a_session(COUNTER)
 
     def keep_a_session(self, name: str) -> None:
-        """Subscribes as this client and goes away: the broker keeps for it what arrives from now on."""
+        """Subscribes as this client and goes away: the broker keeps for it what arrives from now on, and nothing of a
+        run that failed before."""
         subscribed = threading.Event()
         client = self._client(name)
         client.on_subscribe = lambda *_: subscribed.set()
         client.on_connect = lambda client, *_: client.subscribe(UPLINKS, qos=1)
-        self._visit(client, lambda: subscribed.wait(PATIENCE_S))
+        self._visit(client, lambda: subscribed.wait(PATIENCE_S), clean_start=True)
 
     def publish(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """All of them, QoS 1, until the broker has acknowledged each."""
         client = self._client("bench-publisher")
         client.max_inflight_messages_set(1000)
-        client.max_queued_messages_set(0)  # as many as there are
 
         def send() -> None:
-            for sent in [client.publish(topic, payload, qos=1) for topic, payload in messages]:
-                sent.wait_for_publish(PATIENCE_S)
+            """Some at a time: a packet has 16 bits for its number, and paho refuses one that is still in use."""
+            left = iter(messages)
+            while some := list(islice(left, SENT_AT_ONCE)):
+                for sent in [client.publish(topic, payload, qos=1) for topic, payload in some]:
+                    sent.wait_for_publish(PATIENCE_S)
 
         self._visit(client, send)
 
@@ -81,11 +86,11 @@ class Drain:
             CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack
         )
 
-    def _visit(self, client: mqtt.Client, until: Callable[[], object]) -> None:
+    def _visit(self, client: mqtt.Client, until: Callable[[], object], *, clean_start: bool = False) -> None:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_S
         properties.ReceiveMaximum = RECEIVE_AT_MOST
-        client.connect(self._host, self._port, clean_start=False, properties=properties)
+        client.connect(self._host, self._port, clean_start=clean_start, properties=properties)
         client.loop_start()
         try:
             until()
