@@ -31,8 +31,8 @@ class PropertyAdmin(ScopedAdmin[Property]):
     may_add = staff.OPERATOR
     may_change = staff.MANAGERS
     fixed = ("code",)  # it is part of the meters' topics
-    fields = ("code", "name")
-    list_display = ("name", "code", "created_at")
+    fields = ("code", "name", "phone")
+    list_display = ("name", "code", "phone", "created_at")
     search_fields = ("name", "code")
 
 

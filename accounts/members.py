@@ -46,6 +46,11 @@ def of(tenancy: Tenancy) -> QuerySet[Member]:
     return present.order_by("role", "joined_at", "pk")  # "holder" stands before "sharer"
 
 
+def is_holder(tenancy: Tenancy, user: User) -> bool:
+    """Whether what the holder alone may say is this person's to say."""
+    return of(tenancy).filter(user=user, role=Role.HOLDER).exists()
+
+
 def open_invitations(tenancy: Tenancy, *, now: datetime) -> QuerySet[Invitation]:
     """Those of tenants that somebody can still use; those of staff are not among them.
 

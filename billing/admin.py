@@ -26,6 +26,7 @@ from billing.holds_admin import CutHoldAdmin, StaffHoldAdmin
 from billing.mirror_admin import MeterMoneyAdmin, MirroredDayAdmin
 from billing.models import JournalEntry, LedgerAccount, Purse, Transfer
 from billing.moves_admin import OperationAdmin
+from billing.power_admin import BlackoutAdmin, EmergencyAdmin, InterruptionAdmin, OutageAdmin
 from billing.prices_admin import HouseholdAdmin, SpecialDayAdmin, SupplyPriceAdmin, TariffAssignmentAdmin
 from billing.supply_admin import (
     AlertAdmin,
@@ -36,20 +37,27 @@ from billing.supply_admin import (
     WeatherHoldAdmin,
 )
 from billing.tariffs_admin import TariffAdmin, TariffVersionAdmin
+from billing.told_admin import OwnLevelAdmin, PriceChangeAdmin
 from notifications.words import in_words, words_column
 
 __all__ = [
     "AlertAdmin",
     "BacklogAdmin",
+    "BlackoutAdmin",
     "CutHoldAdmin",
     "DisputeAdmin",
     "DoubtAdmin",
+    "EmergencyAdmin",
     "HouseholdAdmin",
     "InstallationAdmin",
+    "InterruptionAdmin",
     "MeterMoneyAdmin",
     "MirroredDayAdmin",
     "NoticeAdmin",
     "OperationAdmin",
+    "OutageAdmin",
+    "OwnLevelAdmin",
+    "PriceChangeAdmin",
     "RoomPolicyAdmin",
     "SpecialDayAdmin",
     "StaffHoldAdmin",

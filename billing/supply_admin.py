@@ -22,6 +22,7 @@ from accounts.panes import PropertyFilter, StandingFilter, yuan_column
 from accounts.window import AskingAdmin, RuledForm, ScopedAdmin
 from billing import not_on_meter, notices, parameters, rules, supply_words, weather
 from billing.models import Alert, Notice, RoomPolicy, SupplyDecision, SupplyPolicy, WeatherHold
+from billing.power_admin import restore_clock
 from meters.models import Meter, MeterModel
 
 NOT_KEPT = _("what meters that hold their own money do not keep of it")
@@ -110,9 +111,9 @@ class SupplyPolicyAdmin(ScopedAdmin[SupplyPolicy]):
     fields = (
         *("property", "legal_basis", "notice", "proof_level", *LIMITS, "fresh_for_s", "unreachable_debt_fen"),
         *("restore_limit_s", "price_notice_days", "silent_hours"),
-        *("recorded_at", "recorded_by", lacking_in_property),
+        *("recorded_at", "recorded_by", lacking_in_property, restore_clock),
     )
-    readonly_fields = ("recorded_at", "recorded_by", lacking_in_property)
+    readonly_fields = ("recorded_at", "recorded_by", lacking_in_property, restore_clock)
     autocomplete_fields = ("property",)
     list_display = ("property", "legal_basis", "recorded_at", "recorded_by")
     search_fields = ("property__name",)

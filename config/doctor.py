@@ -22,6 +22,7 @@ from config.ailment import Ailment
 from config.channels_ready import message_channels
 from config.merchant_keys import merchant_keys
 from config.prices_known import prices
+from config.ways_to_pay import ways_to_pay
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 OLDEST_POSTGRESQL = 160000
@@ -123,6 +124,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     database,
     own_keys,
     merchant_keys,
+    ways_to_pay,
     prices,
     message_channels,
     vendors_clocks,

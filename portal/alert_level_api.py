@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -13,8 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import Member, User
+from accounts import members
+from accounts.members import NotTheHolderError
+from accounts.models import User
 from billing import money, prepaid, wishes
+from portal.refusals import words
 from portal.usage_api import own_home
 
 
@@ -41,8 +43,8 @@ class AlertLevel(APIView):
         tenancy = own_home(request, home)
         user = request.user
         assert isinstance(user, User)  # noqa: S101 (tells the type; the authenticator makes nothing else)
-        if not tenancy.members.filter(user=user, role=Member.Role.HOLDER, left_at=None).exists():
-            raise PermissionDenied(_("This is the holder's to say."), "not_the_holder")
+        if not members.is_holder(tenancy, user):
+            raise PermissionDenied(words(NotTheHolderError()), "not_the_holder")
         form = AlertLevelWish(data=request.data)
         form.is_valid(raise_exception=True)
         text = form.validated_data["yuan"]

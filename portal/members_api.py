@@ -23,6 +23,7 @@ from accounts.models import Member, User
 from billing import money
 from payments.checkout import CheckoutRefused
 from portal import pay_links
+from portal.refusals import words
 from portal.usage_api import own_home
 
 
@@ -186,9 +187,6 @@ def _told(error: Exception) -> APIException:
     if isinstance(error, NoSuchMemberError):
         return NotFound()
     if isinstance(error, NotTheHolderError):
-        return PermissionDenied(_("This is the holder's to say."), "not_the_holder")
-    if isinstance(error, HolderStaysError):
-        return Conflict(_("Hand the home over first, or move out at the property."), "holder_stays")
-    if isinstance(error, TooManyInvitationsError):
-        return Conflict(_("Too many invitations are open. Take one back first."), "too_many_invitations")
-    return Conflict(_("This tenancy has ended. Please ask the front desk."), "tenancy_ended")
+        return PermissionDenied(words(error), "not_the_holder")
+    codes = {HolderStaysError: "holder_stays", TooManyInvitationsError: "too_many_invitations"}
+    return Conflict(words(error), codes.get(type(error), "tenancy_ended"))

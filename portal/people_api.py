@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException
@@ -27,6 +26,7 @@ from accounts.vendors import ProviderRefused, ProviderUnsure
 from portal import people
 from portal.people import AnotherLoginError
 from portal.phone_login_api import CODE, CodeSent, PhoneRequest, refused, sent
+from portal.refusals import words
 
 
 class Conflict(APIException):
@@ -151,12 +151,11 @@ def _changed(change: Callable[[], User]) -> Response:
     except (WrongCodeError, CodeEndedError) as error:
         raise refused(error) from error
     except AnotherLoginError as error:
-        message = _("Somebody logs in by this already. If that is you, the two can be joined.")
-        raise Conflict(message, "another_login") from error
+        raise Conflict(words(error), "another_login") from error
     except StaffsLoginError as error:
-        raise Conflict(_("The login of a member of staff is not joined with another."), "login_is_staffs") from error
+        raise Conflict(words(error), "login_is_staffs") from error
     except EndedLoginError as error:
-        raise Conflict(_("This login has been closed. Please ask the front desk."), "login_closed") from error
+        raise Conflict(words(error), "login_closed") from error
     return Response(MeAnswer(User.objects.get(pk=kept.pk)).data)
 
 

@@ -18,20 +18,27 @@ from billing import draws, holds, prepaid
 from billing.models import (
     Alert,
     Backlog,
+    Blackout,
     CutHold,
     Dispute,
     Doubt,
     Draw,
+    Emergency,
     Household,
+    Interruption,
     JournalEntry,
     LedgerAccount,
     MeterMoney,
     MirroredDay,
     Operation,
+    Outage,
+    OwnLevel,
+    PriceChange,
     Purse,
     RoomPolicy,
     SpecialDay,
     SupplyDecision,
+    TariffVersion,
     WeatherHold,
 )
 from meters.models import Batch, Command, Installation, Level, MeterEvent, StrayReading, TopUp
@@ -125,6 +132,26 @@ def _supply(purse: Purse, room: Room, clerk: User, now: datetime) -> list[Model]
             available_fen=0, trace=f"trace of {room.property.name}",
         ),
     ]  # fmt: skip
+
+
+def _power(purse: Purse, room: Room, version: TariffVersion, clerk: User, now: datetime) -> list[Model]:
+    """What became of the power, and what the home was told and wished to be told."""
+    place, meter = room.property, room.installations.get().meter
+    back = {"off_at": now, "restore_ordered_at": now, "on_at": now, "seconds": 2.5}
+    return [
+        Interruption.objects.create(
+            property=place, room=room, meter=meter, purse=purse, state="over", cause="spent", ordered_at=now, **back
+        ),
+        Blackout.objects.create(purse=purse, cause="meter", began_at=now),
+        Outage.objects.create(
+            kind="telemetry", ref=str(place.pk), property=place, began_at=now, seen_at=now, detail=f"at {place.name}"
+        ),
+        Emergency.objects.create(
+            purse=purse, property=place, recharge=1, amount_fen=500, taken_at=now, taken_by=clerk, repaid_at=now
+        ),
+        OwnLevel.objects.create(purse=purse, below_fen=3000, set_at=now, set_by=clerk),
+        PriceChange.objects.create(purse=purse, starts_date=now.date(), version=version, told_at=now),
+    ]
 
 
 def _messages(place: Property, tenant: User, now: datetime) -> list[Model]:
@@ -243,6 +270,7 @@ def one_of_everything(place: Property) -> dict[type[Model], Model]:
             reason=f"a bank near {name}",
         ),
         *_supply(purse, room, clerk, now),
+        *_power(purse, room, version, clerk, now),
         CutHold.objects.create(purse=purse, key=f"c{place.pk}", reason="x", expires_at=now + timedelta(hours=1)),
         *(merchant, MerchantProperty.objects.get(merchant=merchant), attempt, attempt.order, payment, receipt),
         ProviderKey.objects.create(merchant=merchant, kind="public_key", serial=f"PUB_KEY_ID_{name}", pem="PUBLIC"),

@@ -17,7 +17,7 @@ from accounts.addresses import address_of
 from accounts.guesses import TooManyGuessesError
 from accounts.login import LoginClosedError
 from accounts.masks import masked
-from accounts.models import PHONE, Consent
+from accounts.models import PHONE, Consent, User
 from accounts.phone_codes import CodeEndedError, WrongCodeError
 from notifications.login_codes import NoSmsError
 from portal import phone_login
@@ -45,7 +45,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         except LoginClosedError:
             refused = _("This login has been closed. Please ask the front desk.")
     elif request.method == "POST":
-        refused = _send(request, phone)
+        refused = sent(request, phone, user=None)
         is_sent = not refused
     context = {"phone": phone, "masked": masked(phone), "is_sent": is_sent, "refused": refused, "next": goes_to}
     return _shown(request, "tenant/log_in.html", context, refused)
@@ -78,13 +78,13 @@ def log_out(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _send(request: HttpRequest, phone: str) -> str:
+def sent(request: HttpRequest, phone: str, *, user: User | None) -> str:
     """Why no code was sent; blank when one was."""
     now = timezone.now()
     try:
         PHONE(phone)
         phone_login.send(
-            phone=phone, user=None, address=address_of(request), language=get_language() or "zh-hans", now=now
+            phone=phone, user=user, address=address_of(request), language=get_language() or "zh-hans", now=now
         )
     except ValidationError as error:
         return str(error.messages[0])

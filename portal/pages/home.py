@@ -25,10 +25,12 @@ from billing.emergency_credit import EmergencyRefused, Offer
 from billing.tariff.civil import civil_date
 from billing.timeline import Place
 from notifications import inbox
-from portal import compared, picture, suggestions, usage
+from portal import compared, picture, restoring, suggestions, usage
 from portal import homes as composed
+from portal import movements as moved
 from portal.homes import Home
 from portal.pages import paying
+from portal.pages.person import number
 from portal.pages.visitor import for_tenants
 from portal.prices import prices_of
 from portal.usage import By, Sum
@@ -86,12 +88,9 @@ def home(request: HttpRequest, user: User, home: int) -> HttpResponse:
     if found is None:
         raise Http404
     if request.method == "POST":
-        try:
-            purse, trace = prepaid.purse_of(found.tenancy), request.META["TRACE_ID"]
-            emergency_credit.take(purse_id=purse.pk, user=user, trace=trace, now=now)
+        refused = _tapped(request, user, found.tenancy)
+        if not refused:
             return redirect("home-page", home)
-        except EmergencyRefused as error:
-            refused = error.message
     more = {"home": found, "emergency": _emergency(found, now), "refused": refused}
     return _page(request, user, found.tenancy, "tenant/home.html", here="home-page", **more)
 
@@ -100,7 +99,7 @@ def home(request: HttpRequest, user: User, home: int) -> HttpResponse:
 @at_home
 def recharge(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse:
     """The form to pay, for one's own home."""
-    pages = _pages(user, tenancy, here="recharge-form")
+    pages = bar(user, tenancy, here="recharge-form")
     template = "tenant/home_recharge.html"
     found = suggestions.suggested(user=user, home_id=tenancy.pk, now=timezone.now())
     amounts = [(one.amount_fen, one.text) for one in found.suggestions] if found else []
@@ -138,7 +137,11 @@ def day(request: HttpRequest, user: User, tenancy: Tenancy, on: date) -> HttpRes
 @require_safe
 @at_home
 def movements(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse:
-    """What happened to money and power, newest first."""
+    """What happened to money and power, newest first; or money alone, with the balance after each."""
+    if request.GET.get("show") == "money":
+        before_id = number(request.GET["before"]) if "before" in request.GET else None
+        page = moved.page_of(tenancy=tenancy, user=user, before=before_id, at_most=AT_ONCE, now=timezone.now())
+        return _page(request, user, tenancy, "tenant/balances.html", here="movements-page", page=page)
     try:
         before = Place.parse(request.GET["before"]) if "before" in request.GET else None
     except ValueError:
@@ -160,10 +163,11 @@ def prices(request: HttpRequest, user: User, tenancy: Tenancy) -> HttpResponse:
 
 
 def _page(request: HttpRequest, user: User, tenancy: Tenancy, template: str, *, here: str, **more: Any) -> HttpResponse:
-    return render(request, template, {"tenancy": tenancy, "pages": _pages(user, tenancy, here=here)} | more)
+    return render(request, template, {"tenancy": tenancy, "pages": bar(user, tenancy, here=here)} | more)
 
 
-def _pages(user: User, tenancy: Tenancy, *, here: str) -> list[Link]:
+def bar(user: User, tenancy: Tenancy, *, here: str = "") -> list[Link]:
+    """The pages that stand at the bottom of each page of a home."""
     names = (
         ("home-page", _("Home")),
         ("recharge-form", _("Recharge")),
@@ -172,6 +176,19 @@ def _pages(user: User, tenancy: Tenancy, *, here: str) -> list[Link]:
     )
     links = [Link(label, reverse(name, args=[tenancy.pk]), is_current=name == here) for name, label in names]
     return [*links, Link(_("Messages"), reverse("messages-page"), count=inbox.unread(user))]
+
+
+def _tapped(request: HttpRequest, user: User, tenancy: Tenancy) -> str:
+    """Has the power looked at again, or takes emergency credit; why that was refused, blank when it was not."""
+    now, trace = timezone.now(), request.META["TRACE_ID"]
+    if request.POST.get("do") == "look_again":
+        restoring.look_again(user=user, home_id=tenancy.pk, trace=trace, now=now)
+        return ""
+    try:
+        emergency_credit.take(purse_id=prepaid.purse_of(tenancy).pk, user=user, trace=trace, now=now)
+    except EmergencyRefused as error:
+        return error.message
+    return ""
 
 
 def _emergency(found: Home, now: datetime) -> Offer | None:

@@ -27,11 +27,11 @@ BIGGEST: Final = 2**63 - 1
 def messages(request: HttpRequest, user: User) -> HttpResponse:
     """What they were told, newest first. Reading is a tap of its own: it proves that they know, and stops reminders."""
     if request.method == "POST":
-        inbox.read(user=user, up_to=_number(request.POST.get("up_to", "")), only=False, now=timezone.now())
+        inbox.read(user=user, up_to=number(request.POST.get("up_to", "")), only=False, now=timezone.now())
         return redirect("messages-page")
     rows = inbox.of(user)
     if "before" in request.GET:
-        rows = rows.filter(pk__lt=_number(request.GET["before"]))
+        rows = rows.filter(pk__lt=number(request.GET["before"]))
     found = list(rows[: AT_ONCE + 1])
     context = {
         "messages": found[:AT_ONCE],
@@ -111,7 +111,8 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """Of a row, as a form sends it. Raises Http404 for what no row can have."""
     if not (text.isascii() and text.isdecimal() and len(text) < 20) or int(text) > BIGGEST:
         raise Http404
     return int(text)

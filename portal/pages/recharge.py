@@ -20,6 +20,7 @@ from payments.models import Attempt, Order
 from payments.providers.base import ProviderError, ProviderRefused
 from portal import stages
 from portal.pages import visitor
+from portal.pages.browser import Browser, browser_of
 
 
 @require_safe
@@ -74,7 +75,14 @@ def _found(number: str) -> Order:
 def _whole(
     request: HttpRequest, order: Order, *, way: dict[str, Any] | None, refused: str, status: int = 200
 ) -> HttpResponse:
-    context = _progress(request, order) | {"pay": way, "bridge": _bridge(way), "refused": refused}
+    bridge = _bridge(way)
+    is_elsewhere = bool(bridge) and browser_of(request) != Browser.WECHAT
+    context = _progress(request, order) | {
+        "pay": way,
+        "bridge": "" if is_elsewhere else bridge,
+        "is_elsewhere": is_elsewhere,
+        "refused": refused,
+    }
     return visitor.private(render(request, "tenant/recharge.html", context, status=status))
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from portal.pages import entering, front, home, paying, person, recharge, wechat_back
+from portal.pages import (
+    asking,
+    disputing,
+    entering,
+    front,
+    home,
+    household,
+    my_number,
+    paying,
+    person,
+    recharge,
+    wechat_back,
+)
 from portal.pages.dates import DateConverter
 
 register_converter(DateConverter, "date")
@@ -30,8 +42,13 @@ urlpatterns = [
     path("home/<int:home>/recharge/", home.recharge, name="recharge-form"),
     path("home/<int:home>/usage/", home.used, name="usage-page"),
     path("home/<int:home>/usage/<date:on>/", home.day, name="day-page"),
+    path("home/<int:home>/usage/<date:on>/dispute/", disputing.dispute, name="dispute-page"),
+    path("home/<int:home>/disputes/", disputing.disputes, name="disputes-page"),
     path("home/<int:home>/movements/", home.movements, name="movements-page"),
     path("home/<int:home>/prices/", home.prices, name="prices-page"),
+    path("home/<int:home>/household/", household.household, name="household-page"),
+    path("home/<int:home>/ask-to-pay/", asking.ask_to_pay, name="ask-to-pay-page"),
     path("messages/", person.messages, name="messages-page"),
     path("settings/", person.settings, name="settings-page"),
+    path("settings/number/", my_number.number, name="number-page"),
 ]

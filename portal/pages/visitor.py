@@ -12,6 +12,7 @@ from typing import Concatenate, Final, ParamSpec
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -60,6 +61,8 @@ def for_tenants(view: Callable[Concatenate[HttpRequest, User, P], HttpResponse])
             return _led_to("login-page", request)
         if not consents.is_given(access.user):
             return _led_to("privacy-page", request)
+        if any("\x00" in value for _name, values in request.POST.lists() for value in values):
+            raise BadRequest  # no text of ours can have it, and no browser's form sends it
         return private(view(request, access.user, *args, **kwargs))
 
     return shown

@@ -9,6 +9,7 @@ from billing.models import SupplyPrice
 from billing.tariff import units
 from billing.tariff_words import PERIODS
 from portal.prices import Prices, Slot
+from portal.readings import Read
 from portal.usage import Line
 
 register = template.Library()
@@ -30,6 +31,19 @@ def signed(number: int) -> str:
 def kwh(energy_wh: int) -> str:
     """12.3 of watt-hours, to a tenth: nobody shifts a dishwasher by a watt-hour."""
     return f"{energy_wh / 1000:.1f}"
+
+
+@register.filter(name="register")
+def register_kwh(wh: int) -> str:
+    """109.000: a register to the last digit that it tells."""
+    whole, rest = divmod(wh, 1000)
+    return f"{whole}.{rest:03d}"
+
+
+@register.filter
+def reading_value(one: Read) -> str:
+    """A reading as a form names it: its instant and its meter."""
+    return f"{one.at.isoformat()} {one.meter}"
 
 
 @register.filter

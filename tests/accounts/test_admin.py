@@ -52,6 +52,12 @@ class TestPlaces:
         place.refresh_from_db()
         assert (place.code, place.name) == (before, "Renamed")
 
+    def test_a_manager_enters_where_tenants_call(self, manager, place):
+        manager.post(address(place, "change"), {"name": place.name, "phone": "400-800-1234"})
+
+        place.refresh_from_db()
+        assert place.phone == "400-800-1234"
+
     def test_a_manager_adds_buildings_and_rooms(self, manager, place):
         manager.post(address(Building, "add"), {"property": place.pk, "name": "Tower"})
         manager.post(

@@ -70,6 +70,16 @@ def test_a_number_is_changed_by_the_code_that_was_sent_to_it(sms):
     assert User.objects.get(pk=user.pk).phone == NUMBER
 
 
+def test_a_change_that_is_sent_again_because_its_answer_was_lost_is_answered_again(sms):
+    login = makers.a_login(makers.a_user())
+    change = {"phone": NUMBER, "code": a_code(login, sms)}
+
+    first, again = (ask("put", "me/phone", login, change) for _twice in range(2))
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+
+
 def test_a_code_for_logging_in_changes_no_number_and_the_other_way_round(sms):
     user = makers.a_user()
     login = makers.a_login(user)

@@ -13,13 +13,17 @@ from accounts import consents, login, phone_codes
 from accounts.models import AccessToken, Consent, Member, PhoneCode, Tenancy, User
 from billing import prepaid
 from portal.pages import visitor
+from portal.pages.household import DEEDS
 from tests import makers
 from tests.billing.rating.world import NOW
 from tests.portal import test_usage_api
 
 pytestmark = pytest.mark.django_db
-PAGES = ("", "recharge/", "usage/", "usage/?by=hour", "usage/?by=year", "usage/2026-11-01/", "movements/", "prices/")
-PERSONAL = ("/home/?all", "/messages/", "/settings/")
+PAGES = (
+    "", "recharge/", "usage/", "usage/?by=hour", "usage/?by=year", "usage/2026-11-01/", "usage/2026-11-01/dispute/",
+    "disputes/", "movements/", "movements/?show=money", "prices/", "household/", "ask-to-pay/",
+)  # fmt: skip
+PERSONAL = ("/home/?all", "/messages/", "/settings/", "/settings/number/")
 OPEN = ("/", "/login/", "/privacy/", "/help/", "/help/recharge/", "/help/display/", "/help/power-off/", "/help/prices/")
 
 
@@ -326,7 +330,9 @@ def read_home(draw, monkeypatch):
         ("usage/?by=month", "<svg"),
         ("usage/?by=year", "<svg"),
         ("usage/2026-11-10/", "12.0 kWh"),
+        ("usage/2026-11-10/dispute/", "<option"),
         ("movements/", "2026-11"),
+        ("movements/?show=money", "/usage/2026-11-10/"),
         ("prices/", 'class="card"'),
     ],
 )
@@ -347,7 +353,9 @@ HUGE = "9" * 30
     [
         "/m/%00/", "/m/%F0%9F%92%A1/", f"/m/{'a' * 3000}/", "/r/%00/", "/r/%00/stages/", "/r/%00/pay/", "/f/%00/",
         f"/f/{'a' * 3000}/", f"/home/{HUGE}/", f"/home/{HUGE}/usage/", "/home/1/usage/2026-13-45/", "/help/%00/",
-        "/home/1/movements/?before=%00", f"/messages/?before={HUGE}", "/messages/?before=-1", "/usage/?by=%00",
+        "/home/1/movements/?before=%00", "/home/1/movements/?show=money&before=%00",
+        f"/home/1/movements/?show=money&before={HUGE}", "/home/1/usage/2026-13-45/dispute/",
+        f"/messages/?before={HUGE}", "/messages/?before=-1", "/usage/?by=%00",
         "/wechat/back/?to=%00&code=%00", "/privacy/?next=%00", "/login/?next=%00",
     ],
 )  # fmt: skip
@@ -372,6 +380,17 @@ def test_an_odd_form_is_refused_and_nothing_breaks(tenancy, sms, odd):
         (tenant, "/home/", {"code": odd}),
         (tenant, "/settings/", {"kinds": odd, "quiet_from": odd, "quiet_until": odd, "language": odd}),
         (tenant, "/messages/", {"up_to": odd}),
+        (tenant, "/settings/number/", {"phone": odd}),
+        (tenant, "/settings/number/", {"phone": odd, "code": odd, "join": odd}),
+        *((tenant, f"/home/{tenancy.pk}/household/", {"do": do, "of": odd, "yuan": odd}) for do in (odd, *DEEDS)),
+        (tenant, f"/home/{tenancy.pk}/ask-to-pay/", {"yuan": odd, "note": odd}),
+        (tenant, f"/home/{tenancy.pk}/disputes/", {"of": odd}),
+        (tenant, f"/home/{tenancy.pk}/usage/2026-11-10/dispute/", {"reading": odd, "reason": odd, "key": odd}),
+        (
+            tenant,
+            f"/home/{tenancy.pk}/usage/2026-11-10/dispute/",
+            {"reading": f"2026-11-10T09:00:00+08:00 {odd}", "reason": odd, "key": "k" * 36},
+        ),
         (tenant, "/privacy/", {"version": odd, "next": odd}),
     )
 

@@ -297,8 +297,14 @@ def test_english_is_one_tap_away(home, tenant, open_page):
 
 # ---- for everybody ----
 
-HOME_PAGES = ("", "recharge/", "usage/", "movements/", "prices/")
-OTHER_PAGES = ("/", "/login/", "/privacy/", "/help/", "/help/power-off/", "/messages/", "/settings/", "/home/?all")
+HOME_PAGES = (
+    "", "recharge/", "usage/", "movements/", "movements/?show=money", "prices/", "disputes/", "household/",
+    "ask-to-pay/",
+)  # fmt: skip
+OTHER_PAGES = (
+    "/", "/login/", "/privacy/", "/help/", "/help/power-off/", "/messages/", "/settings/", "/settings/number/",
+    "/home/?all",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
