@@ -1,6 +1,7 @@
 """Template messages of the Alipay mini-program (小程序模板消息), to who subscribed.
 
-There is no key against doubles and no news of what arrived: taken over is the most that can be said.
+There is no key against doubles and no news of what arrived: taken over is the most that can be said. No `form_id`: whom
+a subscribe template (订阅消息模板) reaches has consented by its own tap, and not by a payment or a form.
 Source: opendocs.alipay.com, alipay.open.app.mini.templatemessage.send.
 """
 
