@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Room, Tenancy, User
-from billing import parameters, prepaid, supply
+from billing import interruptions, parameters, prepaid, supply
 from billing.models import StaffHold
 from meters import desired
 from meters.models import Installation, Relay
@@ -119,3 +119,5 @@ def _tell_meters(room: Room, purses: list[int], *, position: str | None, trace: 
         if wanted is not None:
             reason = f"hold_{position}" if position else supply.Verdict.NONE
             desired.want(meter_id=meter.pk, kind="relay", wanted=wanted, reason=reason, trace=trace, now=now)
+            if wanted == Relay.OPEN:
+                interruptions.order(meter_ids=[meter.pk], now=now)

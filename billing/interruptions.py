@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Avg, Count
 
 from billing.models import Interruption, SupplyPolicy
-from meters.models import Level, Relay
+from meters.models import Command, Level, Relay
 from notifications import worklist
 
 SLOW: Final = "slow_restore"  # a kind of work item
@@ -56,11 +56,17 @@ def sweep(*, now: datetime, limit: int = 1000) -> int:
     return sum(_follow(pk, now) for pk in list(standing[:limit]))
 
 
+def order(*, meter_ids: Iterable[int], now: datetime) -> None:
+    """Notes that their relays are wanted open from now on, in the transaction that wishes so: who pays before anybody
+    has looked was in the dark all the same."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN, {"now": now, "meters": sorted(set(meter_ids))})
+
+
 def follow(*, meter_ids: Iterable[int], now: datetime) -> int:
     """As the sweep does, for these meters at once: their relays have just answered."""
     meters = sorted(set(meter_ids))
-    with connection.cursor() as cursor:
-        cursor.execute(_BEGIN, {"now": now, "meters": meters})
+    order(meter_ids=meters, now=now)
     standing = Interruption.objects.filter(state__in=STANDING, meter__in=meters).order_by("pk")
     return sum(_follow(pk, now) for pk in standing.values_list("pk", flat=True))
 
@@ -101,9 +107,11 @@ def _still_off(row: Interruption, level: Level) -> None:
 
 def _coming_back(row: Interruption, level: Level) -> None:
     if row.state == State.ORDERED:
-        if level.agreed_at is not None and level.reported == Relay.CLOSED:
+        row.off_at = _went_off_at(row, level)
+        if row.off_at is not None:
+            _move(row, State.OFF)
+        elif level.agreed_at is not None and level.reported == Relay.CLOSED:
             _move(row, State.VOID)  # paid before the meter had switched off, as far as anybody can tell
-        return
     if row.state == State.OFF:
         _move(row, State.RESTORING)
         row.restore_ordered_at = max(level.wanted_at, row.off_at or level.wanted_at)
@@ -111,6 +119,23 @@ def _coming_back(row: Interruption, level: Level) -> None:
         _move(row, State.OVER)
         row.on_at = max(level.agreed_at, row.restore_ordered_at)
         row.seconds = (row.on_at - row.restore_ordered_at).total_seconds()
+
+
+def _went_off_at(row: Interruption, level: Level) -> datetime | None:
+    """Since when the meter was off, although it is wanted closed by now: it says so, or has answered so in between.
+
+    Plan: the commands of one meter, by index.
+    """
+    if level.reported == Relay.OPEN:
+        return level.reported_at
+    obeyed = Command.objects.filter(
+        meter=row.meter_id,
+        kind=Command.Kind.RELAY,
+        value=Relay.OPEN,
+        state=Command.State.DONE,
+        answered_at__gte=row.ordered_at,
+    )
+    return obeyed.order_by("answered_at").values_list("answered_at", flat=True).first()
 
 
 def _move(row: Interruption, to: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 
-from billing import alerts, debts, emergency, facts, notices, rules
+from billing import alerts, debts, emergency, facts, interruptions, notices, rules
 from billing.facts import Home
 from billing.models import Notice, Purse, Review, SupplyDecision
 from billing.policy import (
@@ -251,3 +251,5 @@ def _tell_meters(home: Home, decision: Decision, *, trace: str, is_news: bool, n
     wishes += [(one.meter_id, "show", shown) for one in show]
     for meter_id, kind, wanted in sorted(wishes):
         desired.want(meter_id=meter_id, kind=kind, wanted=wanted, reason=decision.verdict, trace=trace, now=now)
+    if relay and decision.wants == "open":
+        interruptions.order(meter_ids=[one.meter_id for one in relay], now=now)

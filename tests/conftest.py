@@ -32,6 +32,9 @@ from django.core.servers.basehttp import WSGIServer
 from django.db import connection
 from django.utils import translation
 
+from tests import emptying
+
+emptying.install()
 WSGIServer.request_queue_size = 128  # fifty callers at the same instant are what some tests are about; Django's is 10
 
 

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import interruptions
+from billing import holds, interruptions, supply
 from billing.models import Interruption
 from meters.models import Level
 from notifications.models import WorkItem
 from tests import makers
+from tests.billing import spent
+from tests.meters.test_commands import a_command
 from tests.racing import race
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +84,61 @@ def test_paid_before_it_went_off_is_none(level):
     interruptions.sweep(now=NOW + 2 * SECOND)
 
     assert (row().state, row().seconds) == ("void", None)
+
+
+def obeyed(level: Level, at: datetime) -> None:
+    """The meter has answered the command to open."""
+    a_command(meter=level.meter, kind="relay", value="open", state="done", answered_at=at)
+
+
+def test_paid_within_the_instant_it_went_off_was_dark_all_the_same(level):
+    interruptions.order(meter_ids=[level.meter_id], now=NOW)
+    obeyed(level, NOW + SECOND)
+    want(level, "closed", NOW + SECOND)
+    agree(level, NOW + 3 * SECOND)
+
+    interruptions.follow(meter_ids=[level.meter_id], now=NOW + 3 * SECOND)
+
+    assert (row().state, row().off_at, row().seconds) == ("over", NOW + SECOND, 2.0)
+
+
+def test_wanted_on_while_the_meter_says_off_is_dark(level):
+    interruptions.order(meter_ids=[level.meter_id], now=NOW)
+    want(level, "closed", NOW + SECOND)
+    Level.objects.update(reported="open", reported_at=NOW + 2 * SECOND)
+
+    interruptions.sweep(now=NOW + 3 * SECOND)
+
+    assert (row().state, row().off_at, row().restore_ordered_at) == ("restoring", *[NOW + 2 * SECOND] * 2)
+
+
+def test_an_answer_of_an_earlier_cut_is_none_of_this_one(level):
+    obeyed(level, NOW - SECOND)
+    interruptions.order(meter_ids=[level.meter_id], now=NOW)
+    want(level, "closed", NOW + SECOND)
+    agree(level, NOW + 2 * SECOND)
+
+    interruptions.sweep(now=NOW + 2 * SECOND)
+
+    assert row().state == "void"
+
+
+def test_a_cut_notes_it_in_its_own_transaction():
+    purse = spent.a_home()
+    spent.accrue(purse, fen=700)
+
+    supply.decide(purse_id=purse.pk, trace="", now=spent.NOON)
+
+    assert (row().state, row().purse_id, row().ordered_at) == ("ordered", purse.pk, spent.NOON)
+
+
+def test_a_hold_on_an_empty_room_notes_it_too():
+    room = makers.a_room()
+    makers.a_meter(room=room)
+
+    holds.hold_room(room=room, position="open", reason="works", by=makers.a_user(), until=None, now=NOW)
+
+    assert (row().state, row().room, row().purse) == ("ordered", room, None)
 
 
 def test_cut_again_before_the_light_came_goes_on(level):
