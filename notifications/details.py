@@ -43,6 +43,7 @@ LABELS = {
     "reported": _("reported"),
     "room": _("room"),
     "silent": _("meters that are not heard"),
+    "unread": _("meters that are not read"),
     "since": _("since"),
     "state": _("state"),
     "tenancy": _("tenancy"),

@@ -42,6 +42,7 @@ KINDS = {
     "meter_price_differs": _("A meter charges other prices than our tariff"),
     "outage": _("Outage: nobody is cut meanwhile"),
     "meters_silent": _("Meters that are not heard"),
+    "meters_unread": _("Meters that are heard and not read: look at their clocks"),
     "slow_restore": _("Power takes long to come back"),
     "unreachable": _("Debt, and nobody knows that the notice arrived"),
     "messages_wait": _("Messages are not sent: is the carrier running?"),

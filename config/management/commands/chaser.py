@@ -44,7 +44,7 @@ def _prompt() -> Rounds:
 
 def _patient() -> Rounds:
     """These may take minutes, after midnight or after a change of prices."""
-    from billing import blackouts, changes, parameters, proving, rating, reviews, silent_meters
+    from billing import blackouts, changes, parameters, proving, rating, reviews, silent_meters, unread_meters
     from billing.mirror import sweep as mirror_sweep
     from billing.rating import days, disputing
     from payments import evidence, keyring
@@ -61,6 +61,7 @@ def _patient() -> Rounds:
             proving.look_at_old: 300,
             disputing.follow: 300,
             silent_meters.look: 600,
+            unread_meters.look: 600,
             keyring.refresh: 600,
             evidence.forget_unverified: 3600,
         }
