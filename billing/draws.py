@@ -139,7 +139,7 @@ def _move(
     )
     made = [_made(installation, part, purses) for part in new]
     if made and not stays_current:
-        made[0].is_current = not Draw.objects.filter(meter=installation.meter_id, is_current=True).exists()
+        made[0].is_current = _takes_over(installation)
     Draw.objects.bulk_create(made)
     Draw.objects.filter(installation=installation, is_current=True).update(is_plain=False, why_not="changed")
     # What was closed over an edge is opened again, the day that ended there too.
@@ -147,6 +147,14 @@ def _move(
     backlog.leave(installation_ids=[installation.pk], from_at=from_at, reason="tenancy", now=now)
     worklist.resolve(key=_key(installation), by=None, resolution="aligned", now=now)
     return len(gone) + len(moved) + len(made)
+
+
+def _takes_over(installation: Installation) -> bool:
+    """Whether readings of the meter are this installation's from now on. One that was taken down before this was hung
+    gives way, read to its end or not."""
+    current = Draw.objects.filter(meter=installation.meter_id, is_current=True)
+    current.filter(installation__ends_at__lte=installation.starts_at).update(is_current=False)
+    return not current.exists()
 
 
 def _is_closed(draw: Draw) -> bool:

@@ -30,6 +30,18 @@ def record(*, household: Household, now: datetime) -> None:
         changed(household=household, now=now)
 
 
+def move(*, old: Tenancy, new: Tenancy, at: datetime, now: datetime) -> None:
+    """The people of one tenancy, as they are at an instant and as they will be, are those of another from then on."""
+    on_date, theirs = civil_date(at), Household.objects.filter(tenancy=old).order_by("starts_date")
+    standing = theirs.filter(starts_date__lte=on_date).last()
+    for one in [*([standing] if standing else []), *theirs.filter(starts_date__gt=on_date)]:
+        starts_date = max(one.starts_date, on_date)
+        moved = Household(
+            tenancy=new, starts_date=starts_date, persons=one.persons, proof=one.proof, entered_by=one.entered_by
+        )
+        record(household=moved, now=now)
+
+
 def changed(*, household: Household, now: datetime) -> None:
     """Has the home rated anew after its household was entered, changed or taken away."""
     tenancy = household.tenancy

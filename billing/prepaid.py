@@ -175,14 +175,16 @@ def send_on(*, key: str, purse_id: int, meter_id: int, trace: str, now: datetime
     return line.amount_fen
 
 
-def call_back(*, purse_id: int, now: datetime) -> int:
-    """Calls back what is on its way into a meter and was not sent yet; how much. The caller decides supply after."""
+def call_back(*, purse_id: int, now: datetime, meter_id: int | None = None) -> int:
+    """Calls back what is on its way into a meter (into this one) and was not sent yet; how much. The caller decides
+    supply after."""
     with transaction.atomic():
         purse = supply.locked(purse_id)
-        return sum(top_up.amount_fen for top_up in _call_back(purse, purse.in_transit_fen, now))
+        called = _call_back(purse, purse.in_transit_fen, now, meter_id=meter_id)
+        return sum(top_up.amount_fen for top_up in called)
 
 
-def _call_back(purse: Purse, amount_fen: int, now: datetime) -> list[TopUp]:
+def _call_back(purse: Purse, amount_fen: int, now: datetime, *, meter_id: int | None = None) -> list[TopUp]:
     """Cancels top-ups that have not been sent, newest first, until they cover the amount. The purse is held."""
     if purse.tenancy_id is None:
         return []
@@ -191,6 +193,8 @@ def _call_back(purse: Purse, amount_fen: int, now: datetime) -> list[TopUp]:
     for top_up in topups.not_sent(tenancy_id=purse.tenancy_id):
         if sum(one.amount_fen for one in back) >= amount_fen:
             break
+        if meter_id is not None and top_up.meter_id != meter_id:
+            continue
         if topups.cancel(top_up_id=top_up.pk, now=now):
             back.append(top_up)
             _post_end(_Ended.cancelled(top_up, purse.pk), now)

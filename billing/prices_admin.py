@@ -163,6 +163,8 @@ class SpecialDayAdmin(ScopedAdmin[SpecialDay]):
     def save_model(self, request: HttpRequest, obj: SpecialDay, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         obj.entered_by = staff.who(request)
         super().save_model(request, obj, form, change)
+        if change and "kind" not in form.changed_data:
+            return  # what it is called costs nobody anything
         calendars.changed(property_id=obj.property_id, on_date=obj.on_date, now=timezone.now())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -51,6 +52,7 @@ def replace_meter(asked: Asked, *, installation_id: int, old: TakenDown, new: Hu
         draws.align(room_ids=[installation.room_id], now=now)
         bill(installation.room_id, now)
         _take_out(asked, installation, old, now)
+        _call_back(tenancy, installation, now)
         _go_on(asked, tenancy, successor, now)
         parameters.push_afterwards(room_id=installation.room_id, now=now)
         return {
@@ -82,6 +84,9 @@ def correct_reading(asked: Asked, *, installation_id: int, right_wh: int | None,
         rooms = hold_rooms([room_id])
         hold_purses(rooms.values(), [])
         installation = Installation.objects.select_related("meter__model").get(pk=installation_id)
+        ends_at = installation.ends_at
+        if asked.at <= installation.starts_at or (ends_at is not None and asked.at > ends_at):
+            raise MoveRefused(_("This meter does not hang there then."))
         wrong = Reading.objects.filter(meter=installation.meter_id, read_at=asked.at).first()
         if wrong is None:
             raise MoveRefused(_("There is no reading of that instant."))
@@ -94,7 +99,7 @@ def correct_reading(asked: Asked, *, installation_id: int, right_wh: int | None,
             "installation": installation,
             "registers": [
                 {"meter": installation.meter.serial, "import_wh": wrong.import_wh, "role": "before"},
-                *([{"meter": installation.meter.serial, "import_wh": right_wh, "role": "after"}] if right_wh else []),
+                *_right(installation, right_wh),
             ],
             "outcome": {},
         }
@@ -149,6 +154,13 @@ def _take_out(asked: Asked, installation: Installation, old: TakenDown, now: dat
         raise MoveRefused(str(error)) from error
 
 
+def _call_back(tenancy: Tenancy | None, installation: Installation, now: datetime) -> None:
+    """What is on its way into the old meter and was not sent yet: nobody would ever take it there."""
+    if tenancy is not None:
+        purse = Purse.objects.get(tenancy=tenancy)
+        prepaid.call_back(purse_id=purse.pk, meter_id=installation.meter_id, now=now)
+
+
 def _go_on(asked: Asked, tenancy: Tenancy | None, successor: Installation, now: datetime) -> None:
     if tenancy is None:
         return
@@ -157,6 +169,12 @@ def _go_on(asked: Asked, tenancy: Tenancy | None, successor: Installation, now: 
         key = f"replace:{asked.key}:onward"
         prepaid.send_on(key=key, purse_id=purse.pk, meter_id=successor.meter_id, trace=asked.trace, now=now)
     supply.decide(purse_id=purse.pk, trace=asked.trace, now=now)
+
+
+def _right(installation: Installation, right_wh: int | None) -> list[dict[str, Any]]:
+    if right_wh is None:
+        return []
+    return [{"meter": installation.meter.serial, "import_wh": right_wh, "role": "after"}]
 
 
 def _put_right(installation: Installation, read_at: datetime, right_wh: int, now: datetime) -> None:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import Member, Room, Tenancy
-from billing import draws, ledger, prepaid, supply
+from billing import draws, households, ledger, prepaid, supply
 from billing.ledger import Line
 from billing.models import Operation, Purse
 from billing.moves import registers
@@ -75,6 +75,7 @@ def change_room(
             Member(tenancy=new, user_id=member.user_id, role=member.role, joined_at=asked.at)
             for member in old.members.filter(left_at=None)
         )
+        households.move(old=old, new=new, at=asked.at, now=now)
         moved = _hand_over(asked, old, new, now)
         return {
             "property_id": room.property_id,

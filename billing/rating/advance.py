@@ -15,6 +15,7 @@ from billing.rating.room import Hanging, Rated, Room
 from billing.tariff.civil import civil_date, instant
 from billing.tariff.split import Slice, Term
 from billing.tariff.tiers import Household, Window
+from meters.models import Installation
 
 WRITTEN: Final = (
     "is_current", "last_at", "last_wh", "cycle_wh", "day_date", "day_wh", "day_nano", "total_nano", "version",
@@ -47,13 +48,21 @@ def _advance(found: Rated, one: Hanging, draw: Draw) -> bool:
     newest = [part for part in own if civil_date(part.slice.from_at) == draw.day_date]
     draw.day_wh = sum(part.slice.energy_wh for part in newest)
     draw.day_nano = sum(part.nano_fen for part in newest)
-    draw.is_current = room.draw_at(draw.installation_id, end.at) is draw
+    draw.is_current = room.draw_at(draw.installation_id, end.at) is draw and not _hangs_elsewhere(one.installation)
     if end.at >= draw.starts_at:
         draw.last_at, draw.last_wh = _reached(one.folded, draw)
     draw.is_plain, draw.why_not = False, "doubt" if one.in_doubt else ""
     if draw.is_current:
         _make_ready(found, one, draw)
     return before != (draw.total_nano, draw.last_at)
+
+
+def _hangs_elsewhere(installation: Installation) -> bool:
+    """Taken down and hung again: what the meter tells is the other installation's, also while readings of this one wait
+    for a person."""
+    if installation.ends_at is None:
+        return False
+    return Installation.objects.filter(meter=installation.meter_id, starts_at__gte=installation.ends_at).exists()
 
 
 def _reached(folded: Folded, draw: Draw) -> tuple[datetime, int]:

@@ -65,11 +65,19 @@ class Counts:
 
 
 def slices(
-    spans: Iterable[Span], *, terms: Sequence[Term], special_days: SpecialDays, cuts: Sequence[datetime]
+    spans: Iterable[Span],
+    *,
+    terms: Sequence[Term],
+    special_days: SpecialDays,
+    cuts: Sequence[datetime],
+    odd: list[Span] | None = None,
 ) -> Iterator[Slice]:
-    """The energy of an installation's spans, cut at every instant where its price, its day or its payer may change."""
+    """The energy of an installation's spans, cut at every instant where its price, its day or its payer may change.
+
+    Spans whose period registers cannot belong to the total, so that time alone has decided, are appended to `odd`.
+    """
     for span in spans:
-        yield from splitting.split(
+        found = splitting.split(
             from_at=span.a.at,
             to_at=span.b.at,
             energy_wh=span.energy_wh,
@@ -77,7 +85,11 @@ def slices(
             special_days=special_days,
             cuts=cuts,
             registers_wh=registers_wh(span),
-        ).slices
+            ratio=_ratio(span),
+        )
+        if found.implausible and odd is not None:
+            odd.append(span)
+        yield from found.slices
 
 
 def registers_wh(span: Span) -> dict[Period, int] | None:
@@ -86,8 +98,13 @@ def registers_wh(span: Span) -> dict[Period, int] | None:
     total_wh = span.b.wh - span.a.wh
     if before is None or after is None or len(before) != len(after) or span.is_rebased or total_wh <= 0:
         return None
-    ratio = span.energy_wh // total_wh
-    return {period: (b - a) * ratio for period, a, b in zip(PERIODS, before, after, strict=False)}
+    return {period: (b - a) * _ratio(span) for period, a, b in zip(PERIODS, before, after, strict=False)}
+
+
+def _ratio(span: Span) -> int:
+    """Of the current transformer: what was used for what the register moved on."""
+    moved_wh = span.b.wh - span.a.wh
+    return max(1, span.energy_wh // moved_wh) if moved_wh > 0 else 1
 
 
 def price(used: Iterable[Used], counts: Counts) -> list[Priced]:

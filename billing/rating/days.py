@@ -24,9 +24,11 @@ from billing.rating.counting import Priced
 from billing.rating.keeping import Closed
 from billing.rating.room import Hanging, Rated
 from billing.tariff.civil import civil_date, instant
+from notifications import worklist
 
 log = logging.getLogger(__name__)
 
+ODD: Final = "registers_differ"  # a kind of work item
 DAY: Final = timedelta(days=1)
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -118,6 +120,7 @@ def close_room(*, room_id: int, now: datetime) -> int:
             keeping.keep(draws[draw_id], list(theirs), sums[draw_id], now)
         _look({draws[day.draw_id].purse_id for day in days}, now)
         _tell_bills(draws, days, now)
+        _list_odd(found, now)
     return len(days)
 
 
@@ -174,6 +177,25 @@ def _thawed(days: Iterable[Closed]) -> Iterator[Closed]:
     for day in days:
         if day.draw_id not in frozen or day.usage_date < frozen[day.draw_id][0]:
             yield day
+
+
+def _list_odd(found: Rated, now: datetime) -> None:
+    """Meters whose own period registers do not belong to their total: time has decided, and a person should look."""
+    for one in found.hanging:
+        if spans := found.odd.get(one.installation.pk):
+            detail = {
+                "meter": one.installation.meter.serial,
+                "since": spans[0].a.at.isoformat(),
+                "until": spans[-1].b.at.isoformat(),
+            }
+            worklist.raise_item(
+                key=f"{ODD}:{one.installation.pk}",
+                kind=ODD,
+                property_id=one.installation.property_id,
+                detail=detail,
+                trace="",
+                now=now,
+            )
 
 
 def _look(purse_ids: set[int], now: datetime) -> None:

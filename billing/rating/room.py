@@ -6,7 +6,7 @@ it does not matter in which order, how often or how late the readings came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -18,7 +18,7 @@ from billing import holidays, tariffs
 from billing.models import Draw, TariffVersion, UsageDay
 from billing.models import Household as People
 from billing.rating import chain, counting, doubts
-from billing.rating.chain import Folded, Point, Rule
+from billing.rating.chain import Folded, Point, Rule, Span
 from billing.rating.counting import Counter, Counts, Priced, Used
 from billing.tariff.civil import civil_date, instant
 from billing.tariff.split import Slice, Term
@@ -69,12 +69,16 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A room with its chains, the energy of its open days with its price, and the counts of tiers after it."""
+    """A room with its chains, the energy of its open days with its price, and the counts of tiers after it.
+
+    `odd`: by installation, the spans whose period registers were not believed.
+    """
 
     room: Room
     hanging: tuple[Hanging, ...]
     priced: list[Priced]
     counts: Counts
+    odd: Mapping[int, list[Span]]
 
 
 def rated(draws: Sequence[Draw], *, now: datetime) -> Rated:
@@ -96,7 +100,9 @@ def seen(draws: Sequence[Draw], *, now: datetime) -> Rated:
     room = _room(draws)
     hanging = tuple(_hanging(room, now))
     counts = Counts(before=lambda used, from_date: _before(room, used, from_date))
-    return Rated(room, hanging, counting.price(_used(room, hanging), counts), counts)
+    odd: dict[int, list[Span]] = {}
+    priced = counting.price(_used(room, hanging, odd), counts)
+    return Rated(room, hanging, priced, counts, odd)
 
 
 def _room(draws: Sequence[Draw]) -> Room:
@@ -189,7 +195,7 @@ def _terms(room: Room, start: Point, folded: Folded, in_force: Iterable[tariffs.
 # ---- prices ----
 
 
-def _used(room: Room, hanging: Iterable[Hanging]) -> Iterator[Used]:
+def _used(room: Room, hanging: Iterable[Hanging], odd: dict[int, list[Span]]) -> Iterator[Used]:
     """The energy of all open days, by whose it is."""
     since_at = instant(room.since_date)
     for one in hanging:
@@ -199,7 +205,10 @@ def _used(room: Room, hanging: Iterable[Hanging]) -> Iterator[Used]:
             continue
         cuts = [draw.starts_at for draw in room.draws if draw.installation_id == installation.pk]
         special_days = holidays.special_days(property_id=installation.property_id)
-        for piece in counting.slices(spans, terms=one.terms, special_days=special_days, cuts=[*cuts, since_at]):
+        theirs = odd.setdefault(installation.pk, [])
+        for piece in counting.slices(
+            spans, terms=one.terms, special_days=special_days, cuts=[*cuts, since_at], odd=theirs
+        ):
             draw = room.draw_at(installation.pk, piece.from_at)
             if draw and piece.from_at >= since_at:
                 yield _as_used(room, one, draw, piece)

@@ -71,18 +71,20 @@ def split(
     special_days: SpecialDays,
     cuts: Sequence[datetime] = (),
     registers_wh: Mapping[Period, int] | None = None,
+    ratio: int = 1,
 ) -> Split:
     """Cuts the energy used from from_at to to_at at every instant where its price could change.
 
     `terms` in order of time, the first of which holds at from_at; `cuts` are further instants (a tenancy begins), in
-    any order, those outside are ignored; `registers_wh` is what the meter's own period registers counted meanwhile.
+    any order, those outside are ignored; `registers_wh` is what the meter's own period registers counted meanwhile, and
+    `ratio` that of the current transformer, which is in it and in `energy_wh` already.
 
     The total register decides how much there is, the period registers in which proportion it falls upon the periods:
-    they step by 10 Wh each, so their sum may differ from the total by one step for each of them and one for the total.
-    Beyond that (a register that was reset, periods wired otherwise) they are not believed: time alone decides, and
-    `implausible` tells the caller to have somebody look. Energy of a period that by our clock did not occur at all
-    (the meter's clock is off) is charged at the period's price, spread over the days that have one; if none has, that
-    is implausible. Where all tariffs know one period only, registers are not looked at.
+    they step by 10 Wh each (times the ratio), so their sum may differ from the total by one step for each of them and
+    one for the total. Beyond that (a register that was reset, periods wired otherwise) they are not believed: time
+    alone decides, and `implausible` tells the caller to have somebody look. Energy of a period that by our clock did
+    not occur at all (the meter's clock is off) is charged at the period's price, spread over the days that have one;
+    if none has, that is implausible. Where all tariffs know one period only, registers are not looked at.
 
     Raises ValueError for negative energy, energy without time, an interval that ends before it begins, or terms that do
     not cover it.
@@ -95,7 +97,7 @@ def split(
     unexplained_wh = energy_wh - sum(registers_wh.values())
     places = {period: _places(pieces, period, terms) for period in PERIODS}
     implausible = (
-        abs(unexplained_wh) > REGISTER_STEP_WH * (len(registers_wh) + 1)
+        abs(unexplained_wh) > REGISTER_STEP_WH * ratio * (len(registers_wh) + 1)
         or min(registers_wh.values()) < 0
         or any(not places[period] for period, wh in registers_wh.items() if wh)
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from billing import draws as drawing
 from billing import prepaid
-from billing.models import Draw, Operation, Purse, UsageDay
+from billing.models import Doubt, Draw, Operation, Purse, UsageDay
 from billing.moves import devices
 from billing.moves.asked import Asked, MoveRefused
 from billing.moves.devices import Hung, TakenDown
@@ -155,3 +156,85 @@ def test_the_last_reading_put_right_gives_back_what_it_took(draw, clerk):
     assert Purse.objects.get(pk=draw.purse_id).paid_fen == -100
     assert Operation.objects.get().kind == "correct_reading"
     all_adds_up()
+
+
+def test_a_recharge_that_waits_for_the_old_meter_goes_on_into_the_new_one(clerk):
+    tenancy = makers.a_tenancy(starts_at=START)
+    purse = makers.a_purse(tenancy=tenancy)
+    old, new = (makers.a_meter(place=tenancy.property, held_by="meter") for _each in range(2))
+    hung = Installation.objects.create(
+        property=tenancy.property, room=tenancy.room, meter=old, starts_at=START, starts_wh=0, starts_balance_fen=0
+    )
+    drawing.align(room_ids=[tenancy.room_id], now=START)
+    pay(purse)
+    assert TopUp.objects.get().meter == old
+
+    replace(clerk, hung, new)
+
+    cancelled, waiting = TopUp.objects.order_by("pk")
+    assert (cancelled.meter, cancelled.state) == (old, "cancelled")
+    assert (waiting.meter, waiting.state, waiting.amount_fen) == (new, "waiting", 5_000)
+    purse.refresh_from_db()
+    assert (purse.paid_fen, purse.in_transit_fen) == (0, 5_000)
+    all_adds_up()
+
+
+def test_a_recharge_that_waits_for_a_broken_meter_is_the_homes_where_the_server_holds_the_new_ones_money(clerk):
+    tenancy = makers.a_tenancy(starts_at=START)
+    purse = makers.a_purse(tenancy=tenancy)
+    old, new = makers.a_meter(place=tenancy.property, held_by="meter"), makers.a_meter(place=tenancy.property)
+    hung = Installation.objects.create(
+        property=tenancy.property, room=tenancy.room, meter=old, starts_at=START, starts_wh=0, starts_balance_fen=0
+    )
+    drawing.align(room_ids=[tenancy.room_id], now=START)
+    pay(purse)
+
+    replace(clerk, hung, new)
+
+    purse.refresh_from_db()
+    assert (purse.paid_fen, purse.in_transit_fen, TopUp.objects.get().state) == (5_000, 0, "cancelled")
+    all_adds_up()
+
+
+def pay(purse: Purse) -> None:
+    prepaid.top_up(
+        key="paid", kind="recharge", purse_id=purse.pk, amount_fen=5_000, source=prepaid.Source("cash", "desk"),
+        happened_at=START, trace="", now=START,
+    )  # fmt: skip
+
+
+def replace(clerk, hung: Installation, new) -> Operation:
+    broken, fresh = TakenDown(import_wh=0), Hung(meter_id=new.pk, import_wh=0)
+    return devices.replace_meter(asked(clerk), installation_id=hung.pk, old=broken, new=fresh, now=NOON)
+
+
+def test_a_reading_of_another_room_is_not_corrected_here(draw, clerk):
+    tell(draw.meter, (6, 100_600), (11, 101_100))
+    new = makers.a_meter(place=draw.property)
+    devices.replace_meter(
+        asked(clerk, key="swap"), installation_id=draw.installation_id, old=TakenDown(import_wh=101_200),
+        new=Hung(meter_id=new.pk, import_wh=0), now=NOON,
+    )  # fmt: skip
+    elsewhere = Installation.objects.create(
+        property=draw.property, room=makers.a_room(place=draw.property), meter=draw.meter, starts_at=NOON + 2 * HOUR,
+        starts_wh=101_200,
+    )  # fmt: skip
+
+    with pytest.raises(MoveRefused, match="does not hang there then"):
+        devices.correct_reading(
+            asked(clerk, at=START + 11 * HOUR), installation_id=elsewhere.pk, right_wh=100_900, now=NOW
+        )
+
+    assert not Operation.objects.filter(kind="correct_reading").exists()
+    assert not Doubt.objects.exists()
+
+
+def test_a_correction_to_nothing_used_is_in_the_trail(clerk):
+    draw = world.a_draw(world.a_version(), last_wh=0)
+    tell(draw.meter, (6, 600), (12, 5))
+
+    done = devices.correct_reading(
+        asked(clerk, at=START + 6 * HOUR), installation_id=draw.installation_id, right_wh=0, now=NOW
+    )
+
+    assert [(one["import_wh"], one["role"]) for one in done.registers] == [(600, "before"), (0, "after")]

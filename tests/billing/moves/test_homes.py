@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.db import connection
@@ -12,7 +12,7 @@ from django.db import connection
 from accounts.models import Member, Tenancy
 from billing import draws as drawing
 from billing import ledger, prepaid
-from billing.models import Draw, JournalEntry, Operation, Purse, TariffAssignment, UsageDay
+from billing.models import Draw, Household, JournalEntry, Operation, Purse, TariffAssignment, UsageDay
 from billing.moves import homes
 from billing.moves.asked import Asked, MoveRefused
 from billing.rating import accrue, careful, days
@@ -332,3 +332,21 @@ def test_who_has_left_does_not_come_along(draw, clerk):
     )  # fmt: skip
 
     assert [(one.user, one.role) for one in done.tenancy.members.all()] == [(user, "holder")]
+
+
+def test_how_many_they_are_comes_along(draw, clerk):
+    tenancy = draw.tenancy
+    for on_date, persons in ((date(2026, 11, 1), 2), (date(2026, 11, 5), 5), (date(2026, 12, 1), 6)):
+        Household.objects.create(tenancy=tenancy, starts_date=on_date, persons=persons, proof=f"{persons} names")
+    room = makers.a_room(place=draw.property)
+    makers.a_meter(room=room)
+
+    done = homes.change_room(
+        asked(clerk), tenancy_id=tenancy.pk, to_room_id=room.pk, told={draw.meter_id: 101_200}, told_there={}, now=NOON
+    )
+
+    moved = Household.objects.filter(tenancy=done.tenancy).order_by("starts_date")
+    assert [(one.starts_date, one.persons, one.proof) for one in moved] == [
+        (date(2026, 11, 10), 5, "5 names"),
+        (date(2026, 12, 1), 6, "6 names"),
+    ]

@@ -193,3 +193,17 @@ def test_nothing_is_left_half_done_when_closing_fails():
     with connection.cursor() as cursor:
         cursor.execute("alter table billing_usagemonth drop constraint never")
     assert days.close(now=NOW + timedelta(seconds=10)) == 1
+
+
+def test_registers_that_do_not_belong_to_the_total_are_put_before_a_person_and_time_decides():
+    draw = a_home(world.PERIODS_AND_TIERS)
+    for hours, wh, registers in ((1, 100_400, [0, 400, 0, 0, 0]), (25, 110_000, [0, 0, 0, 0, 0])):  # one was reset
+        world.tell([(draw.meter, START + hours * HOUR, wh)], period_wh=registers)
+    while accrue.accrue(now=NOW).batches or careful.work(now=NOW):
+        pass
+
+    assert days.close(now=NOW) == 1
+
+    item = WorkItem.objects.get(kind="registers_differ")
+    assert (item.detail["meter"], item.property) == (draw.meter.serial, draw.property)
+    assert UsageDay.objects.get().energy_wh == 9_600

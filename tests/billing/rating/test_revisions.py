@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from billing import draws as drawing
-from billing import tariffs
+from billing import slots, tariffs
 from billing.models import (
     Backlog,
     Dispute,
@@ -23,6 +23,7 @@ from billing.models import (
     UsageRevision,
 )
 from billing.rating import accrue, careful, days, doubts
+from meters import partitions
 from meters.models import Batch
 from notifications.models import WorkItem
 from tests import makers
@@ -288,10 +289,41 @@ def test_what_was_computed_from_readings_that_are_gone_stays():
     years_later = NOW + timedelta(days=26 * 31)
     careful.leave(installation_ids=[draw.installation_id], from_at=START, reason="late", now=years_later)
 
-    assert careful.work(now=years_later) == 0
+    assert careful.work(now=years_later) == 1
 
-    assert "ClosedDayError" in Backlog.objects.get().error
+    assert not Backlog.objects.exists()
     assert kept(draw)[0][3] == 1
+    item = WorkItem.objects.get(kind="days_too_old")
+    assert item.detail == {"since": "2026-11-10", "until": (years_later - timedelta(days=25 * 31)).date().isoformat()}
+
+
+def test_old_news_keeps_no_room_from_being_billed(settings):
+    """What is known of a day of long ago changes what can still be charged anew, and new readings go on."""
+    settings.READINGS_KEPT_MONTHS = 2
+    draw = a_home()
+    tell(draw, (24, 102_400), (48, 104_800))
+    before = kept(draw)
+    later = NOW + timedelta(days=100)
+    partitions.make_months(now=later)
+    slots.lay_out(tariff_id=draw.version.tariff_id, now=later)
+
+    def told(hours, wh):
+        at = later + hours * HOUR
+        world.tell([(draw.meter, at, wh)], stored_at=at)
+        settle(at)
+
+    told(0, 200_000)
+    careful.leave(installation_ids=[draw.installation_id], from_at=START, reason="special_day", now=later + HOUR)
+    told(2, 201_000)
+    for hours in range(8, 80, 6):
+        told(hours, 201_000 + 100 * hours)
+
+    draw.refresh_from_db()
+    assert not Backlog.objects.exists()
+    assert draw.last_wh == 201_000 + 100 * 74
+    assert draw.closed_until > later.date()
+    assert kept(draw)[: len(before)] == before
+    assert WorkItem.objects.filter(kind="days_too_old").count() == 1
 
 
 def test_a_revision_that_fails_half_way_leaves_the_day_as_it_was_and_is_done_later():

@@ -153,6 +153,15 @@ def test_registers_that_differ_from_the_total_by_their_steps_give_the_proportion
     assert found.unexplained_wh == -30
 
 
+def test_behind_a_current_transformer_a_step_of_a_register_is_as_many_times_larger() -> None:
+    registers_wh = {"peak": 40 * 1000, "valley": 40 * 290}  # one step of 10 Wh was lost in rounding
+
+    found = cut(EVENING, MORNING, 40 * 1300, day_and_night(), registers_wh=registers_wh, ratio=40)
+
+    assert (found.basis, found.implausible, found.unexplained_wh) == ("registers", False, 400)
+    assert cut(EVENING, MORNING, 40 * 1300, day_and_night(), registers_wh=registers_wh).implausible
+
+
 @pytest.mark.parametrize(
     "registers_wh",
     [
