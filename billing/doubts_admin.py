@@ -21,6 +21,7 @@ from billing import supply_words
 from billing.models import Backlog, Doubt
 from billing.rating import doubts
 from billing.rating.chain import Ruling
+from billing.rating.room import rule_of
 from billing.tariff import units
 from meters.models import Reading
 from notifications.words import WORDS
@@ -121,9 +122,21 @@ def _facts(doubt: Doubt) -> Facts:
         (_("reading before"), _read(before.read_at, before.import_wh) if before else ""),
         (_("reading in doubt"), _read(doubt.read_at, doubt.import_wh)),
         (_("reading after"), _read(after.read_at, after.import_wh) if after else ""),
+        (_("if it is believed, this is charged"), _at_stake(doubt)),
         (_("reason"), REASON(doubt)),
         (_("note"), doubt.note),
     ]
+
+
+def _at_stake(doubt: Doubt) -> str:
+    """What lies between the last reading that counts and this one: nearly a round, where the register went back."""
+    passed_over = doubt.installation.doubts.exclude(state__in=(State.BELIEVED, State.REBASED)).values("read_at")
+    readings = Reading.objects.filter(meter=doubt.installation.meter_id, read_at__lt=doubt.read_at)
+    counted = readings.filter(read_at__gt=doubt.installation.starts_at).exclude(read_at__in=passed_over)
+    before_wh = counted.order_by("-read_at").values_list("import_wh", flat=True).first()
+    rule = rule_of(doubt.installation)
+    from_wh = doubt.installation.starts_wh if before_wh is None else before_wh
+    return f"{units.kwh((doubt.import_wh - from_wh) % rule.wraps_wh * rule.ct)} kWh"
 
 
 def _read(at: datetime, import_wh: int) -> str:

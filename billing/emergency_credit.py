@@ -14,8 +14,9 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from billing import emergency, rules, supply
+from billing import disputes, emergency, rules, supply
 from billing.models import Emergency, Purse, StaffHold
+from billing.tariff.units import NANO_FEN_PER_FEN
 from meters.models import Installation, MeterModel
 
 
@@ -76,7 +77,8 @@ def _checked(purse: Purse, now: datetime) -> int:
     tenancy = purse.tenancy
     if tenancy is None or not tenancy.is_open(now):
         raise EmergencyRefused("no_home", _("Nobody lives there now."))
-    amount_fen = rules.laid_down(room_id=tenancy.room_id, property_id=purse.property_id).value("emergency_fen")
+    laid_down = rules.laid_down(room_id=tenancy.room_id, property_id=purse.property_id)
+    amount_fen = laid_down.value("emergency_fen")
     if not amount_fen:
         raise EmergencyRefused("not_offered", _("The property offers no emergency credit."))
     hanging = Installation.objects.filter(room=tenancy.room_id, ends_at=None)
@@ -84,9 +86,14 @@ def _checked(purse: Purse, now: datetime) -> int:
         raise EmergencyRefused("meter_decides", _("The meter holds the money itself and gives its own credit."))
     if Emergency.objects.filter(purse=purse, recharge=purse.recharges).exists():
         raise EmergencyRefused("taken", _("It was taken since the last recharge. Recharge first."))
+    if emergency.standing_fen(purse_id=purse.pk):
+        raise EmergencyRefused("not_repaid", _("What was taken before is not paid back yet. Recharge first."))
     held_open = StaffHold.objects.filter(Q(until_at=None) | Q(until_at__gt=now), room=tenancy.room_id, lifted_at=None)
     if held_open.filter(position=StaffHold.Position.OPEN).exists():
         raise EmergencyRefused("held", _("The property holds the power off. Money does not switch it on."))
     if purse.available_fen() > 0:
         raise EmergencyRefused("not_needed", _("There is money left."))
+    frozen_fen = disputes.frozen_nano(purse_id=purse.pk) // NANO_FEN_PER_FEN
+    if purse.available_fen() + frozen_fen + laid_down.value("overdraft_fen") + amount_fen <= 0:
+        raise EmergencyRefused("too_little", _("It would not bring the power back. Recharge."))
     return int(amount_fen)

@@ -43,7 +43,9 @@ class Hanging:
     holds_money: bool
     has_display: bool
     balance_fen: int | None
+    hung_at: datetime
     relay: str = ""
+    relay_since: datetime | None = None
     reason: str = ""
     shown: str = ""
     trace: str = ""
@@ -126,7 +128,9 @@ def _hanging(installation: Installation) -> Hanging:
         holds_money=meter.holds_money(),
         has_display=meter.model.has_display,
         balance_fen=meter.balance_fen,
+        hung_at=installation.starts_at,
         relay=relay.wanted if relay else "",
+        relay_since=relay.wanted_at if relay else None,
         reason=relay.reason if relay else "",
         trace=relay.trace if relay else "",
         shown=show.wanted if show else "",
@@ -144,11 +148,19 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
         used_a_day_nano=recent_use.a_day_nano(home.draws, now=now) if rule.warn_days is not None else 0,
         hold=_position(hold),
         hold_until=hold.until_at if hold else None,
-        is_cut=any(meter.relay == "open" and meter.reason in CUT_FOR_MONEY for meter in home.counted_here),
+        is_cut=any(_is_cut(meter, home.tenancy) for meter in home.counted_here),
     )
     if known.hold or known.is_cut or not home.counted_here or usable_nano(known, rule) > 0:
         return known
     return _against(known, home, rule, now)
+
+
+def _is_cut(meter: Hanging, tenancy: Tenancy | None) -> bool:
+    """Whether money has opened it for who lives there now: another's cut, in this room or the one where the meter hung
+    before, is none of theirs."""
+    if tenancy is None or meter.relay != "open" or meter.reason not in CUT_FOR_MONEY or meter.relay_since is None:
+        return False
+    return meter.relay_since >= max(tenancy.starts_at, meter.hung_at)
 
 
 def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:
@@ -187,7 +199,9 @@ def read_at(home: Home, *, fresh_for: timedelta, now: datetime) -> datetime | No
 
 
 def _priced(home: Home) -> list[Draw]:
-    return [draw for draw in home.draws if draw.ends_at is None and draw.version_id and draw.counted_by == "server"]
+    """Those that are counted now: also of a tenancy whose end is known already."""
+    going_on = (draw for draw in home.draws if draw.ends_at is None or draw.is_current)
+    return [draw for draw in going_on if draw.version_id and draw.counted_by == Draw.Counter.SERVER]
 
 
 def _newest_reading(meter_id: int, since_at: datetime, now: datetime) -> datetime | None:

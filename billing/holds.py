@@ -74,6 +74,14 @@ def lift_hold(*, room: Room, by: User, now: datetime, trace: str = "") -> bool:
     return _end(StaffHold.objects.filter(room=room), room=room, by=by, trace=trace, now=now)
 
 
+def pass_on(*, room: Room, trace: str, now: datetime) -> None:
+    """Tells the meters of an empty room what stands there: one was hung that has heard nothing of it."""
+    standing = StaffHold.objects.filter(Q(until_at=None) | Q(until_at__gt=now), room=room, lifted_at=None).first()
+    if standing is not None:
+        with transaction.atomic():
+            _tell_meters(room, _locked_purses(room, now), position=standing.position, trace=trace, now=now)
+
+
 def expire_holds(*, now: datetime, limit: int = 500) -> int:
     """Lifts the holds whose end has passed, a room a transaction. Returns how many."""
     over = StaffHold.objects.filter(lifted_at=None, until_at__lte=now).select_related("room").order_by("pk")

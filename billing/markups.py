@@ -65,6 +65,21 @@ def by_period(price: SupplyPrice) -> int | dict[Period, int]:
     return prices.get(ALL, prices)  # type: ignore[no-any-return]  # JSON
 
 
+def beyond(found: Iterable[Above], answered_for: Iterable[dict[str, Any]]) -> bool:
+    """Whether anything exceeds by more than somebody has answered for (`Above.kept` of each mark-up)."""
+    kept = list(answered_for)
+    at_most: dict[tuple[int, int, str], int] = {}
+    for cell in (Excess(**cell) for each in kept for cell in each["cells"]):
+        place = (cell.season, cell.tier, cell.period)
+        at_most[place] = max(at_most.get(place, 0), cell.over_micro_fen_per_kwh)
+    is_unknown_allowed = any(each["supply_price"] is None for each in kept)
+    return any(
+        cell.over_micro_fen_per_kwh > at_most.get((cell.season, cell.tier, cell.period), 0)
+        for each in found
+        for cell in each.excess
+    ) or (not is_unknown_allowed and any(each.supply_price is None for each in found))
+
+
 def refuse(found: Iterable[Above]) -> None:
     """Raises MarkUpRefused with what exceeds, for a person to read, where anything does."""
     told = [text for each in found for text in in_words(each)]

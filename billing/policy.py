@@ -188,8 +188,11 @@ def earliest_cut(rule: Rule, *, now: datetime) -> datetime:
 
 
 def _comes_back(facts: Facts, rule: Rule) -> bool:
-    """A home that was cut comes back for money above the limit that the property set, or for emergency credit."""
-    return facts.emergency_fen > 0 or facts.available_nano > rule.restore_above_fen * NANO_FEN_PER_FEN
+    """A home that was cut comes back for money above the limit that the property set, for emergency credit, or where
+    a dispute is about what it lacks."""
+    return (
+        facts.emergency_fen > 0 or facts.available_nano + facts.frozen_nano > rule.restore_above_fen * NANO_FEN_PER_FEN
+    )
 
 
 def _levels(facts: Facts, rule: Rule) -> dict[str, int]:

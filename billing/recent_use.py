@@ -29,7 +29,7 @@ def by_purse(draws: Iterable[Draw], *, now: datetime) -> dict[int, int]:
         closed[by_id[draw_id].purse_id][on] += cost_nano + fee_nano
     today: Counter[int] = Counter()
     for draw in by_id.values():
-        if draw.ends_at is None:
+        if draw.ends_at is None or draw.is_current:
             today[draw.purse_id] += draw.day_nano
     return {
         purse_id: usual([days[on] for on in sorted(days)]) if days else today[purse_id]

@@ -27,14 +27,14 @@ def changed(*, property_id: int, now: datetime) -> list[TariffVersion]:
 
 
 def _is_above(version: TariffVersion, now: datetime) -> bool:
-    if version.mark_ups.exists():
-        return False
     ends_date = tariffs.ends_date(version)
     starts_date = max(version.starts_date, civil_date(now))
     if ends_date and ends_date <= starts_date:
         return False
     tariff, property_id = tariffs.read(version), version.tariff.property_id
-    return bool(markups.above(tariff=tariff, property_id=property_id, starts_date=starts_date, ends_date=ends_date))
+    found = markups.above(tariff=tariff, property_id=property_id, starts_date=starts_date, ends_date=ends_date)
+    answered_for = [each for mark_up in version.mark_ups.all() for each in mark_up.excess]
+    return markups.beyond(found, answered_for)
 
 
 def _tell(version: TariffVersion, *, is_above: bool, property_id: int, now: datetime) -> None:

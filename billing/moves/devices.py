@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import Tenancy
-from billing import draws, parameters, prepaid, supply
+from billing import draws, holds, parameters, prepaid, supply
 from billing.mirror import explained
 from billing.models import Operation, Purse
 from billing.moves import registers
@@ -113,7 +114,8 @@ def correct_reading(asked: Asked, *, installation_id: int, right_wh: int | None,
 def _held(installation_id: int, at: datetime) -> tuple[Installation, Tenancy | None]:
     room_id = Installation.objects.values_list("room_id", flat=True).get(pk=installation_id)
     rooms = hold_rooms([room_id])
-    tenancy = Tenancy.objects.filter(room=room_id, ends_at=None, starts_at__lte=at).first()
+    living = Tenancy.objects.filter(Q(ends_at=None) | Q(ends_at__gt=at), room=room_id, starts_at__lte=at)
+    tenancy = living.first()
     hold_purses(rooms.values(), [tenancy] if tenancy else [])
     installation = Installation.objects.select_related("meter__model").get(pk=installation_id)
     if installation.ends_at is not None or installation.starts_at >= at:
@@ -163,6 +165,7 @@ def _call_back(tenancy: Tenancy | None, installation: Installation, now: datetim
 
 def _go_on(asked: Asked, tenancy: Tenancy | None, successor: Installation, now: datetime) -> None:
     if tenancy is None:
+        holds.pass_on(room=successor.room, trace=asked.trace, now=now)
         return
     purse = Purse.objects.get(tenancy=tenancy)
     if successor.meter.holds_money():

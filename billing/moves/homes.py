@@ -143,9 +143,11 @@ def _move_in(asked: Asked, room: Room, told: Registers, now: datetime) -> tuple[
 
 
 def _hand_over(asked: Asked, old: Tenancy, new: Tenancy, now: datetime) -> Done:
-    """What is left in one purse goes into the other; a debt goes with them. What is still to be billed stays behind."""
-    purse, to_purse = Purse.objects.get(tenancy=old), Purse.objects.get(tenancy=new)
-    lines = list(_lines(purse, to_purse))
+    """What is left in one purse goes into the other; a debt goes with them. What is still to be billed stays behind,
+    and money for it: days that are open or in dispute."""
+    purse, to_purse = Purse.objects.prefetch_related("draws").get(tenancy=old), Purse.objects.get(tenancy=new)
+    moved_fen = _to_move(purse)
+    lines = list(_lines(purse, to_purse, moved_fen))
     if lines:
         ledger.post(
             key=f"room_change:{asked.key}",
@@ -159,16 +161,22 @@ def _hand_over(asked: Asked, old: Tenancy, new: Tenancy, now: datetime) -> Done:
             now=now,
         )
         supply.decide(purse_id=to_purse.pk, trace=asked.trace, now=now)
-    return {"moved_paid_fen": purse.paid_fen, "moved_subsidy_fen": purse.subsidy_fen}
+    return {"moved_paid_fen": moved_fen, "moved_subsidy_fen": purse.subsidy_fen}
 
 
-def _lines(purse: Purse, to_purse: Purse) -> list[Line]:
+def _to_move(purse: Purse) -> int:
+    """Of the paid money, or all of the debt."""
+    unbilled_fen = max(0, units.to_fen(int(purse.accrued_nano())))
+    return max(0, purse.paid_fen - unbilled_fen) if purse.paid_fen > 0 else purse.paid_fen
+
+
+def _lines(purse: Purse, to_purse: Purse, moved_fen: int) -> list[Line]:
     paid, to_paid = ledger.purse_account("paid", purse.pk), ledger.purse_account("paid", to_purse.pk)
     lines = []
-    if purse.paid_fen > 0:
-        lines.append(Line(paid, to_paid, purse.paid_fen))
-    elif purse.paid_fen < 0:
-        lines.append(Line(to_paid, paid, -purse.paid_fen))
+    if moved_fen > 0:
+        lines.append(Line(paid, to_paid, moved_fen))
+    elif moved_fen < 0:
+        lines.append(Line(to_paid, paid, -moved_fen))
     if purse.subsidy_fen > 0:
         subsidy = ledger.purse_account("subsidy", purse.pk)
         lines.append(Line(subsidy, ledger.purse_account("subsidy", to_purse.pk), purse.subsidy_fen))

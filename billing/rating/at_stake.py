@@ -41,7 +41,7 @@ def of(draw: Draw, read_at: datetime, *, now: datetime) -> Stake:
     """
     since_date = civil_date(read_at)
     while True:
-        found = room.rated(_as_if_open(draw.room_id, since_date), now=now)
+        found = room.seen(_as_if_open(draw.room_id, since_date), now=now)
         spans = _around(found, draw.installation_id, read_at)
         first_date = civil_date(spans[0].a.at)
         if first_date >= since_date:

@@ -61,6 +61,7 @@ def test_who_decides_sees_the_registers_around_it(manager, doubt):
 
     assert "2026-11-10 06:00:00 · 106 kWh" in page
     assert "2026-11-10 09:00:00 · 6 kWh" in page
+    assert "999900 kWh" in page  # and what believing it would charge
 
 
 @pytest.mark.parametrize("ruling", ["believed", "rebased", "rejected"])

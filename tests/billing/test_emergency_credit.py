@@ -120,3 +120,26 @@ def test_over_the_api_one_sees_it_takes_it_and_neighbours_do_not(client, purse, 
     Emergency.objects.all().delete()
     refused = client.post(path, headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (409, "not_offered")
+
+
+def test_what_was_not_paid_back_is_not_lent_again(purse):
+    tap(purse)
+    spent.accrue(purse, fen=1_000)
+    recharge(purse, 100)
+    assert Emergency.objects.get().repaid_at is None
+
+    with pytest.raises(EmergencyRefused) as refused:
+        tap(purse)
+
+    assert (refused.value.code, Emergency.objects.count()) == ("not_repaid", 1)
+
+
+def test_credit_that_would_not_bring_the_power_back_is_not_offered(purse):
+    spent.accrue(purse, fen=1_000)
+
+    offered = emergency_credit.offer(purse=purse, now=NOON)
+
+    assert (offered.amount_fen, offered.refused and offered.refused.code) == (0, "too_little")
+    with pytest.raises(EmergencyRefused):
+        tap(purse)
+    assert spent.relay(purse) == "open"

@@ -128,3 +128,15 @@ def test_a_mark_up_that_somebody_answers_for_is_no_work_item():
     tariffs.publish(version_id=a_tariff(place=place).pk, by=a_user(), reason="", mark_up="losses", now=NOW)
 
     assert supply_prices.changed(property_id=place.pk, now=NOW) == []
+
+
+def test_a_mark_up_answers_for_what_it_named_and_for_no_more():
+    place = a_property()
+    a_supply_price(place, yuan="0.61")
+    version = tariffs.publish(version_id=a_tariff(place=place).pk, by=a_user(), reason="", mark_up="losses", now=NOW)
+    lower = a_supply_price(place, yuan="0.30", starts_date=date(2026, 12, 1))
+
+    assert supply_prices.changed(property_id=place.pk, now=NOW) == [version]
+
+    lower.delete()
+    assert supply_prices.changed(property_id=place.pk, now=NOW) == []

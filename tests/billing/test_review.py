@@ -10,11 +10,27 @@ from functools import partial
 import pytest
 from django.db import connection, transaction
 
-from billing import prepaid, review, reviews, supply
-from billing.models import Alert, Emergency, Notice, Purse, Review, RoomPolicy, SupplyDecision, SupplyPolicy
+from accounts.models import Tenancy
+from billing import backlog, changes, prepaid, review, reviews, supply
+from billing import draws as drawing
+from billing.models import (
+    Alert,
+    Backlog,
+    Dispute,
+    Draw,
+    Emergency,
+    Notice,
+    Purse,
+    Review,
+    RoomPolicy,
+    SupplyDecision,
+    SupplyPolicy,
+)
 from billing.policy import NEVER_ABOVE, Verdict, Why
 from billing.rating import accrue as accrual
+from billing.rating import careful
 from billing.tariff.civil import civil_date, instant
+from billing.tariff.units import NANO_FEN_PER_FEN
 from meters.models import Command, Level
 from notifications.models import Message, WorkItem
 from tests import makers
@@ -502,3 +518,68 @@ def test_accrual_decisions_payments_and_reviews_at_once_do_not_block_each_other(
     outcomes = race(calls)
 
     assert not any(isinstance(one, Exception) for one in outcomes), outcomes
+
+
+# ---- whose cut it is ----
+
+
+def test_who_moves_in_is_not_cut_for_who_moved_out():
+    """The relay is still open for the last tenant's debt: the new one has had no notice."""
+    purse = a_home(fen=-100)
+    supply.decide(purse_id=purse.pk, trace="", now=NOON)
+    assert relay(purse) == "open"
+    assert purse.tenancy
+    purse.tenancy.ends_at = NOON
+    purse.tenancy.save()
+    later = NOON + timedelta(minutes=1)
+    review.work(now=later)
+    newcomer = Tenancy.objects.create(room=purse.tenancy.room, property=purse.property, starts_at=later)
+
+    changes.catch_up(now=later + timedelta(seconds=1))
+
+    decided = SupplyDecision.objects.filter(purse__tenancy=newcomer).latest("pk")
+    assert (decided.verdict, decided.wants) == ("spared", "closed")
+    assert Level.objects.get(kind="relay").wanted == "closed"
+
+
+@pytest.mark.parametrize("why", ["doubt", "backlog"])
+def test_a_tenancy_whose_end_is_known_is_protected_like_any_other(why):
+    purse = a_home(fen=-100)
+    tenancy = purse.tenancy
+    assert tenancy
+    tenancy.ends_at = NOON + timedelta(days=200)
+    tenancy.save()
+    drawing.align(room_ids=[tenancy.room_id], now=NOON)
+    careful.work(now=NOON)
+    Backlog.objects.all().delete()
+    draw = Draw.objects.get(purse=purse)
+    Draw.objects.filter(pk=draw.pk).update(
+        last_at=NOON - timedelta(minutes=10), total_nano=100 * NANO_FEN_PER_FEN, is_current=True
+    )
+    if why == "doubt":
+        AGAINST[Why.READING_IN_DOUBT](purse)
+    else:
+        backlog.leave(
+            installation_ids=[draw.installation_id], from_at=NOON - timedelta(days=1), reason="late", now=NOON
+        )
+
+    found = review.one(purse_id=purse.pk, trace="", now=NOON)
+
+    assert (found.verdict, found.wants) == ("spared", "closed")
+    assert "reading_in_doubt" in found.why_not
+
+
+def test_a_dispute_about_what_a_home_lacks_brings_the_light_back():
+    purse = a_home(fen=-100)
+    supply.decide(purse_id=purse.pk, trace="", now=NOON)
+    assert relay(purse) == "open"
+    draw = Draw.objects.get(purse=purse)
+    Dispute.objects.create(
+        key="k", property_id=draw.property_id, tenancy=purse.tenancy, purse=purse, draw=draw, read_at=NOON,
+        import_wh=1, from_date=civil_date(NOON), to_date=civil_date(NOON), frozen_nano=1_000 * NANO_FEN_PER_FEN,
+        reason="x", opened_at=NOON, opened_by=makers.a_user(),
+    )  # fmt: skip
+
+    supply.decide(purse_id=purse.pk, trace="", now=NOON + timedelta(minutes=1))
+
+    assert relay(purse) == "closed"

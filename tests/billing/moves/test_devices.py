@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from billing import draws as drawing
-from billing import prepaid
+from billing import holds, prepaid
 from billing.models import Doubt, Draw, Operation, Purse, UsageDay
 from billing.moves import devices
 from billing.moves.asked import Asked, MoveRefused
 from billing.moves.devices import Hung, TakenDown
 from billing.rating import accrue, careful, days
-from meters.models import Installation, TopUp
+from meters.models import Installation, Level, TopUp
 from tests import makers
 from tests.billing.books import all_adds_up
 from tests.billing.rating import world
@@ -238,3 +240,37 @@ def test_a_correction_to_nothing_used_is_in_the_trail(clerk):
     )
 
     assert [(one["import_wh"], one["role"]) for one in done.registers] == [(600, "before"), (0, "after")]
+
+
+def test_money_goes_on_into_the_new_meter_of_a_home_whose_end_is_known(clerk):
+    tenancy = makers.a_tenancy(starts_at=START, ends_at=NOW + timedelta(days=200))
+    purse = makers.a_purse(tenancy=tenancy)
+    old, new = (makers.a_meter(place=tenancy.property, held_by="meter") for _each in range(2))
+    hung = Installation.objects.create(
+        property=tenancy.property, room=tenancy.room, meter=old, starts_at=START, starts_wh=0, starts_balance_fen=0
+    )
+    drawing.align(room_ids=[tenancy.room_id], now=START)
+    pay(purse)
+
+    done = replace(clerk, hung, new)
+
+    assert done.tenancy == tenancy
+    assert TopUp.objects.get(state="waiting").meter == new
+    all_adds_up()
+
+
+def test_a_hold_on_an_empty_room_is_the_new_meters_too(draw, clerk):
+    tenancy = draw.tenancy
+    tenancy.ends_at = START + HOUR
+    tenancy.save()
+    drawing.align(room_ids=[draw.room_id], now=NOW)
+    holds.hold_room(room=draw.room, position="open", reason="gas", by=clerk, until=None, now=NOON)
+    new = makers.a_meter(place=draw.property)
+
+    devices.replace_meter(
+        asked(clerk), installation_id=draw.installation_id, old=TakenDown(import_wh=100_000),
+        new=Hung(meter_id=new.pk, import_wh=0), now=NOON,
+    )  # fmt: skip
+
+    level = Level.objects.get(meter=new, kind="relay")
+    assert (level.wanted, level.reason) == ("open", "hold_open")

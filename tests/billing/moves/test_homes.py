@@ -15,7 +15,7 @@ from billing import ledger, prepaid
 from billing.models import Draw, Household, JournalEntry, Operation, Purse, TariffAssignment, UsageDay
 from billing.moves import homes
 from billing.moves.asked import Asked, MoveRefused
-from billing.rating import accrue, careful, days
+from billing.rating import accrue, careful, days, disputing
 from meters.models import Installation, Reading
 from tests import makers
 from tests.billing.books import all_adds_up
@@ -350,3 +350,24 @@ def test_how_many_they_are_comes_along(draw, clerk):
         (date(2026, 11, 10), 5, "5 names"),
         (date(2026, 12, 1), 6, "6 names"),
     ]
+
+
+def test_money_for_what_is_in_dispute_stays_behind(draw, clerk):
+    tell(draw, (6, 100_600), (11, 101_100), now=START + 11 * HOUR)
+    claim = disputing.Claim(
+        tenancy=draw.tenancy, by=draw.tenancy.members.get().user, read_at=START + 6 * HOUR, reason="away", key="k" * 9
+    )
+    dispute = disputing.open_dispute(claim, now=START + 11 * HOUR)
+    there = makers.a_room(place=draw.property)
+
+    done = homes.change_room(
+        asked(clerk), tenancy_id=draw.tenancy_id, to_room_id=there.pk, told={draw.meter_id: 101_200}, told_there={},
+        now=NOON,
+    )  # fmt: skip
+    stayed_fen = paid(draw.tenancy)
+    disputing.decide(dispute_id=dispute.pk, as_="dismissed", by=clerk, note="it is right", now=NOW)
+    settle()
+
+    assert (stayed_fen, done.outcome["moved_paid_fen"]) == (64, 5_000 - 64)
+    assert (paid(draw.tenancy), paid(done.tenancy)) == (0, 5_000 - 64)
+    all_adds_up()
