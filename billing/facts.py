@@ -46,6 +46,7 @@ class Hanging:
     hung_at: datetime
     relay: str = ""
     relay_since: datetime | None = None
+    is_obeyed: bool = False
     reason: str = ""
     shown: str = ""
     trace: str = ""
@@ -131,6 +132,7 @@ def _hanging(installation: Installation) -> Hanging:
         hung_at=installation.starts_at,
         relay=relay.wanted if relay else "",
         relay_since=relay.wanted_at if relay else None,
+        is_obeyed=relay is not None and relay.reported == relay.wanted,
         reason=relay.reason if relay else "",
         trace=relay.trace if relay else "",
         shown=show.wanted if show else "",
@@ -140,6 +142,7 @@ def _hanging(installation: Installation) -> Hanging:
 def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
     """What `policy.decide` is told. The home is held."""
     hold = _hold(home, now)
+    cut = [meter for meter in home.counted_here if _is_cut(meter, home.tenancy)]
     known = Facts(
         available_nano=home.available_nano(),
         frozen_nano=disputes.frozen_nano(purse_id=home.purse.pk),
@@ -148,9 +151,11 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
         used_a_day_nano=recent_use.a_day_nano(home.draws, now=now) if rule.warn_days is not None else 0,
         hold=_position(hold),
         hold_until=hold.until_at if hold else None,
-        is_cut=any(_is_cut(meter, home.tenancy) for meter in home.counted_here),
+        is_cut=bool(cut),
+        is_cut_on_its_way=bool(cut) and not any(meter.is_obeyed for meter in cut),
     )
-    if known.hold or known.is_cut or not home.counted_here or usable_nano(known, rule) > 0:
+    is_dark = known.is_cut and not known.is_cut_on_its_way
+    if known.hold or is_dark or not home.counted_here or usable_nano(known, rule) > 0:
         return known
     return _against(known, home, rule, now)
 
@@ -178,7 +183,7 @@ def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:
             Q(until_at=None) | Q(until_at__gt=now), property=place, from_at__lte=now
         ).exists(),
         is_holiday=holidays.special_days(property_id=place).get(civil_date(now)) == "holiday",
-        cuts_today=_cuts_today(home.purse, now),
+        cuts_today=_cuts_today(home.purse, now) - known.is_cut_on_its_way,
         is_notice_proven=notice is not None and notice.state == Notice.State.PROVEN,
         notice_runs_until=notice.runs_until if notice else None,
     )

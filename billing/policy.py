@@ -81,7 +81,7 @@ class Facts:
 
     `frozen_nano` is what a dispute is about; `emergency_fen` the emergency credit taken since the last recharge;
     `read_at` the oldest of its meters' newest readings, None where there is none. `notice_runs_until` belongs to a
-    notice that is proven.
+    notice that is proven. `is_cut_on_its_way`: it is cut, and no meter has obeyed yet.
     """
 
     available_nano: int
@@ -92,6 +92,7 @@ class Facts:
     hold: Literal["", "open", "closed"] = ""
     hold_until: datetime | None = None
     is_cut: bool = False
+    is_cut_on_its_way: bool = False
     cut_hold_until: datetime | None = None
     read_at: datetime | None = None
     is_in_doubt: bool = False
@@ -138,7 +139,7 @@ def decide(facts: Facts, *, rule: Rule, now: datetime) -> Decision:
     if facts.hold == "closed":
         return replace(on, verdict=Verdict.HOLD_CLOSED, look_at=facts.hold_until)
     is_used_up = usable_nano(facts, rule) <= 0
-    if facts.is_cut:
+    if facts.is_cut and not (is_used_up and facts.is_cut_on_its_way):
         return on if not is_used_up and _comes_back(facts, rule) else off
     if not is_used_up:
         return on

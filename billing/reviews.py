@@ -34,6 +34,30 @@ on conflict (purse_id) do nothing
 """
 
 
+# Plan: relays in disagreement, by a partial index as they are few; installation, tenancy and purse by key.
+_ASK_ON_THEIR_WAY = """
+insert into billing_review as v (purse_id, bumps, why, asked_at)
+select p.id, 1, 'cut', %(now)s
+  from meters_level l
+  join meters_installation i on i.meter_id = l.meter_id and i.ends_at is null
+  join accounts_tenancy t on t.room_id = i.room_id and t.starts_at <= %(now)s
+       and (t.ends_at is null or t.ends_at > %(now)s)
+  join billing_purse p on p.tenancy_id = t.id
+ where l.wanted <> l.reported and l.kind = 'relay' and l.wanted = 'open' and l.reason in ('spent', 'spared')
+ group by p.id
+ order by p.id
+on conflict (purse_id) do nothing
+"""
+
+
+def ask_for_cuts_on_their_way(*, now: datetime) -> int:
+    """Asks for the homes that are cut and whose meters have not obeyed yet: what speaks against a cut by now takes it
+    back, before a meter that was away hears of it. Returns for how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ASK_ON_THEIR_WAY, {"now": now})
+        return int(cursor.rowcount)
+
+
 def ask_for_low_meters(*, now: datetime) -> int:
     """Asks for the homes whose meters count their money themselves and have told that it fell below the next level.
 

@@ -583,3 +583,43 @@ def test_a_dispute_about_what_a_home_lacks_brings_the_light_back():
     supply.decide(purse_id=purse.pk, trace="", now=NOON + timedelta(minutes=1))
 
     assert relay(purse) == "closed"
+
+
+# ---- a cut on its way ----
+
+
+@pytest.mark.parametrize("why", [one for one in AGAINST if one not in (Why.CUT_TODAY, Why.READING_STALE)])
+def test_a_cut_that_no_meter_has_obeyed_is_taken_back_by_whatever_speaks_against_it_now(why):
+    """The meter was away when it was decided, and comes back in protected hours."""
+    purse = a_home(fen=-100)
+    supply.decide(purse_id=purse.pk, trace="", now=NOON)
+    assert relay(purse) == "open"
+    AGAINST[why](purse)
+
+    assert reviews.ask_for_cuts_on_their_way(now=SOON) == 1
+    review.work(now=SOON)
+
+    assert relay(purse) == "closed"
+    assert SupplyDecision.objects.filter(purse=purse).latest("pk").verdict == "spared"
+
+
+def test_a_cut_on_its_way_stands_while_nothing_speaks_against_it():
+    purse = a_home(fen=-100)
+    supply.decide(purse_id=purse.pk, trace="", now=NOON)
+    since = Level.objects.get(kind="relay").wanted_at
+
+    for seconds in (20, 40, 60):
+        reviews.ask_for_cuts_on_their_way(now=NOON + timedelta(seconds=seconds))
+        review.work(now=NOON + timedelta(seconds=seconds))
+
+    level = Level.objects.get(kind="relay")
+    assert (level.wanted, level.wanted_at) == ("open", since)
+    assert SupplyDecision.objects.filter(purse=purse, verdict="spent").count() == 1
+
+
+def test_a_home_in_the_dark_is_not_asked_for():
+    purse = a_home(fen=-100)
+    supply.decide(purse_id=purse.pk, trace="", now=NOON)
+    Level.objects.filter(kind="relay").update(reported="open")
+
+    assert reviews.ask_for_cuts_on_their_way(now=SOON) == 0

@@ -107,6 +107,7 @@ def test_the_decision_is_what_the_oracle_says(hold: str, before: str) -> None:
             )
         if was := BEFORE[before]:
             desired.want(meter_id=meter.pk, kind="relay", wanted=was[0], reason=was[1], trace="", now=JUST_NOW)
+            Level.objects.filter(meter=meter, kind="relay").update(reported=was[0])
 
         verdict = decide(purse)
 
@@ -224,6 +225,7 @@ def test_nobody_is_cut_while_a_payment_is_being_found_out_about() -> None:
 def test_finding_out_restores_nothing_yet() -> None:
     purse = a_home()
     decide(purse)
+    Level.objects.filter(kind="relay").update(reported="open")
     supply.place_cut_hold(purse_id=purse.pk, key="order:1", reason="r", expires_at=SOON)
 
     for _ in range(2):

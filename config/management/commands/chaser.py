@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
 def _prompt() -> Rounds:
     """Somebody waits for these."""
-    from billing import blackouts, holds, interruptions, outages, prepaid, proving, review, supply
+    from billing import blackouts, holds, interruptions, outages, prepaid, proving, review, reviews, supply
     from notifications import lateness, staffnews
     from payments import chase, health, inbox, shipping
 
@@ -34,6 +34,7 @@ def _prompt() -> Rounds:
             prepaid.settle: 10,  # the gateway does it at once; this is the net
             holds.expire_holds: 10,
             supply.recheck: 10,
+            reviews.ask_for_cuts_on_their_way: 20,
             outages.look: 30,
             staffnews.gather: 30,
             health.look: 30,
