@@ -132,7 +132,7 @@ def _hanging(installation: Installation) -> Hanging:
         hung_at=installation.starts_at,
         relay=relay.wanted if relay else "",
         relay_since=relay.wanted_at if relay else None,
-        is_obeyed=relay is not None and relay.reported == relay.wanted,
+        is_obeyed=relay is not None and relay.wanted in (relay.reported, meter.relay),
         reason=relay.reason if relay else "",
         trace=relay.trace if relay else "",
         shown=show.wanted if show else "",
