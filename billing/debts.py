@@ -14,11 +14,13 @@ from notifications import worklist
 
 WITHOUT_BASIS: Final = "debt_without_basis"  # kinds of work items
 UNREACHABLE: Final = "unreachable"
+OF_WHO_LEFT: Final = "debt_of_who_left"
+NOBODYS_WORK_FEN: Final = 1  # so much may be owed for the parts of a fen
 
 
 def follow(home: Home, decision: Decision, *, rule: Rule, unreachable_fen: int, trace: str, now: datetime) -> None:
     """Puts the home's debt on the work list where it belongs there, and takes it off. The home is held."""
-    if home.left_nano() > 0 or home.tenancy is None:
+    if home.left_nano() > 0:
         worklist.resolve(key=f"debt:{home.purse.pk}", by=None, resolution=_("The debt is paid."), now=now)
     elif decision.verdict == Verdict.SPARED and not rule.has_legal_basis and _owes(home):
         _raise(home, f"debt:{home.purse.pk}", WITHOUT_BASIS, trace, now)
@@ -26,6 +28,20 @@ def follow(home: Home, decision: Decision, *, rule: Rule, unreachable_fen: int, 
         _raise(home, f"unreachable:{home.purse.pk}", UNREACHABLE, trace, now)
     else:
         worklist.resolve(key=f"unreachable:{home.purse.pk}", by=None, resolution=_("Settled."), now=now)
+
+
+def follow_who_left(home: Home, *, trace: str, now: datetime) -> None:
+    """Nobody draws on it (any more): there is nothing to be cut, and what is still owed is somebody's work. The home is
+    held."""
+    for kind in ("debt", "unreachable"):
+        worklist.resolve(key=f"{kind}:{home.purse.pk}", by=None, resolution=_("Nobody lives there now."), now=now)
+    if home.purse.tenancy_id is None:
+        return
+    key = f"left:{home.purse.pk}"
+    if home.available_fen() < -NOBODYS_WORK_FEN:
+        _raise(home, key, OF_WHO_LEFT, trace, now)
+    else:
+        worklist.resolve(key=key, by=None, resolution=_("The debt is paid."), now=now)
 
 
 def _owes(home: Home) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, Sum
 
 from accounts.models import Tenancy
 from billing import disputes, emergency, holidays, outages, recent_use, wishes
@@ -23,6 +23,7 @@ from billing.models import (
     Purse,
     StaffHold,
     SupplyDecision,
+    Transfer,
     WeatherHold,
 )
 from billing.policy import Facts, Rule, Verdict, usable_nano
@@ -31,6 +32,7 @@ from billing.tariff.units import NANO_FEN_PER_FEN
 from meters.models import Installation, Level, Reading
 
 CUT_FOR_MONEY: Final = (Verdict.SPENT, Verdict.SPARED)  # reasons of a relay that money has opened
+MONEY_IN: Final = ("recharge", "counter", "from_suspense")  # kinds of entries: what a home pays
 AHEAD: Final = timedelta(minutes=10)  # no clock of a stored reading is further ahead (meters/clocks.py)
 
 
@@ -154,7 +156,9 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
         is_cut=bool(cut),
         is_cut_on_its_way=bool(cut) and not any(meter.is_obeyed for meter in cut),
     )
-    is_dark = known.is_cut and not known.is_cut_on_its_way
+    if known.is_cut and usable_nano(known, rule) > 0:
+        known = replace(known, paid_since_cut_fen=_paid_since_cut_fen(home.purse))
+    is_dark = known.is_cut and not known.is_cut_on_its_way and not rule.is_protected
     if known.hold or is_dark or not home.counted_here or usable_nano(known, rule) > 0:
         return known
     return _against(known, home, rule, now)
@@ -166,6 +170,14 @@ def _is_cut(meter: Hanging, tenancy: Tenancy | None) -> bool:
     if tenancy is None or meter.relay != "open" or meter.reason not in CUT_FOR_MONEY or meter.relay_since is None:
         return False
     return meter.relay_since >= max(tenancy.starts_at, meter.hung_at)
+
+
+def _paid_since_cut_fen(purse: Purse) -> int:
+    """Plan: the newest decisions of a purse and its recharges, each by an index of its own."""
+    cuts = SupplyDecision.objects.filter(purse=purse, verdict=Verdict.SPENT).order_by("-decided_at", "-pk")
+    cut_at = cuts.values_list("decided_at", flat=True).first()
+    paid = Transfer.objects.filter(credit__purse=purse, entry__kind__in=MONEY_IN, entry__posted_at__gte=cut_at)
+    return int(paid.aggregate(fen=Sum("amount_fen", default=0))["fen"]) if cut_at else 0
 
 
 def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:
@@ -184,7 +196,7 @@ def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:
         ).exists(),
         is_holiday=holidays.special_days(property_id=place).get(civil_date(now)) == "holiday",
         cuts_today=_cuts_today(home.purse, now) - known.is_cut_on_its_way,
-        is_notice_proven=notice is not None and notice.state == Notice.State.PROVEN,
+        is_notice_proven=notice is not None and notice.holds(now),
         notice_runs_until=notice.runs_until if notice else None,
     )
 

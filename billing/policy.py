@@ -81,7 +81,8 @@ class Facts:
 
     `frozen_nano` is what a dispute is about; `emergency_fen` the emergency credit taken since the last recharge;
     `read_at` the oldest of its meters' newest readings, None where there is none. `notice_runs_until` belongs to a
-    notice that is proven. `is_cut_on_its_way`: it is cut, and no meter has obeyed yet.
+    notice that is proven. `is_cut_on_its_way`: it is cut, and no meter has obeyed yet. `paid_since_cut_fen` is what
+    was recharged since a cut that stands.
     """
 
     available_nano: int
@@ -93,6 +94,7 @@ class Facts:
     hold_until: datetime | None = None
     is_cut: bool = False
     is_cut_on_its_way: bool = False
+    paid_since_cut_fen: int = 0
     cut_hold_until: datetime | None = None
     read_at: datetime | None = None
     is_in_doubt: bool = False
@@ -139,7 +141,7 @@ def decide(facts: Facts, *, rule: Rule, now: datetime) -> Decision:
     if facts.hold == "closed":
         return replace(on, verdict=Verdict.HOLD_CLOSED, look_at=facts.hold_until)
     is_used_up = usable_nano(facts, rule) <= 0
-    if facts.is_cut and not (is_used_up and facts.is_cut_on_its_way):
+    if facts.is_cut and not rule.is_protected and not (is_used_up and facts.is_cut_on_its_way):
         return on if not is_used_up and _comes_back(facts, rule) else off
     if not is_used_up:
         return on
@@ -189,11 +191,14 @@ def earliest_cut(rule: Rule, *, now: datetime) -> datetime:
 
 
 def _comes_back(facts: Facts, rule: Rule) -> bool:
-    """A home that was cut comes back for money above the limit that the property set, for emergency credit, or where
-    a dispute is about what it lacks."""
-    return (
-        facts.emergency_fen > 0 or facts.available_nano + facts.frozen_nano > rule.restore_above_fen * NANO_FEN_PER_FEN
-    )
+    """A home that was cut, and has something to use again, comes back for money above the limit that the property set,
+    for emergency credit, where a dispute is about what it lacks, and where what it was cut for has gone without its
+    money: the property lets it go further below zero by now, or what it had used was corrected.
+    """
+    left_nano = facts.available_nano + facts.frozen_nano
+    if facts.emergency_fen > 0 or left_nano > rule.restore_above_fen * NANO_FEN_PER_FEN:
+        return True
+    return usable_nano(facts, rule) > facts.paid_since_cut_fen * NANO_FEN_PER_FEN
 
 
 def _levels(facts: Facts, rule: Rule) -> dict[str, int]:

@@ -71,7 +71,7 @@ def one(*, purse_id: int, trace: str, now: datetime) -> Decision:
     with transaction.atomic():
         home = facts.held(purse_id=purse_id, now=now)
         asked = Review.objects.filter(purse=purse_id).values_list("bumps", flat=True).first()
-        decision = _decided(home, home.tenancy.room_id, trace, now) if home.tenancy else _at_rest(home, now)
+        decision = _decided(home, home.tenancy.room_id, trace, now) if home.tenancy else _at_rest(home, trace, now)
         if asked is not None:
             Review.objects.filter(purse=purse_id, bumps=asked).delete()
     return decision
@@ -112,12 +112,12 @@ def _put_off(purse_id: int, error: Exception, now: datetime) -> None:
 # ---- one home ----
 
 
-def _at_rest(home: Home, now: datetime) -> Decision:
+def _at_rest(home: Home, trace: str, now: datetime) -> Decision:
     """Nobody draws on it: nothing is warned of, nothing runs, and nothing is looked for."""
     alerts.follow(purse=home.purse, levels=(), available_fen=home.available_fen(), now=now)
     if home.notice is not None:
         notices.void(notice_id=home.notice.pk, now=now)
-    debts.follow(home, NOBODY, rule=Rule(), unreachable_fen=0, trace="", now=now)
+    debts.follow_who_left(home, trace=trace, now=now)
     _note(home.purse, look_below_fen=NEVER_ABOVE, look_at=None, needs_review=False)
     return NOBODY
 
@@ -158,10 +158,12 @@ def _of_its_kind(home: Home, decision: Decision) -> Decision:
 
 
 def _follow_notice(home: Home, decision: Decision, known: Facts, rule: Rule, now: datetime) -> Notice | None:
-    """A recharge that lifts the balance voids it; where the next cut is near all the same, a new one is left."""
+    """A recharge that lifts the balance voids it, protection of the room and oblivion too; where a cut is near all the
+    same, a new one is left."""
     notice = home.notice
     is_paid = notice is not None and notice.recharge < home.purse.recharges and usable_nano(known, rule) > 0
-    if notice is not None and (is_paid or not is_near(decision.alerts)):
+    is_moot = rule.is_protected or (notice is not None and notice.is_forgotten(now) and decision.wants == "closed")
+    if notice is not None and (is_paid or is_moot or not is_near(decision.alerts)):
         notices.void(notice_id=notice.pk, now=now)
         notice = None
     if notice is None and decision.needs_notice and rule.has_legal_basis and not rule.is_protected:

@@ -8,6 +8,7 @@ a payment decides too (`billing_decide_supply`, migrations/0014_decide.py: resto
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from django.db import connection, transaction
@@ -21,7 +22,7 @@ from notifications.models import WorkItem
 
 __all__ = ["Explanation", "Verdict", "decide", "drop_cut_hold", "explain", "locked", "place_cut_hold", "recheck"]
 
-DEBT: Final = debts.WITHOUT_BASIS
+PAID_ABOVE_FEN: Final = {debts.WITHOUT_BASIS: 0, debts.OF_WHO_LEFT: -debts.NOBODYS_WORK_FEN - 1}
 
 # Plan: purse, tenancy, hold, draws, the room's meters and their levels, each by a unique or partial index.
 _DECIDE = "select billing_decide_supply(%s::bigint, %s, %s)"
@@ -86,7 +87,9 @@ def recheck(*, now: datetime, limit: int = 500) -> int:
 
 def _paid_debts(limit: int) -> list[int]:
     """Purses whose debt is on the work list although a recharge has paid it (a recharge decides within SQL)."""
-    listed = WorkItem.objects.filter(kind=DEBT, state=WorkItem.State.OPEN).values_list("detail__purse", flat=True)
+    listed = WorkItem.objects.filter(kind__in=PAID_ABOVE_FEN, state=WorkItem.State.OPEN)
+    kinds = dict(listed.values_list("detail__purse", "kind"))
     available_fen = Func(F("pk"), function="billing_available_fen", output_field=BigIntegerField())
-    paid = Purse.objects.filter(pk__in=list(listed)).annotate(available=available_fen)
-    return list(paid.filter(available__gt=0).order_by("pk").values_list("pk", flat=True)[:limit])
+    purses = Purse.objects.filter(pk__in=list(kinds)).annotate(available=available_fen).order_by("pk")
+    paid = (pk for pk, left_fen in purses.values_list("pk", "available") if left_fen > PAID_ABOVE_FEN[kinds[pk]])
+    return list(islice(paid, limit))

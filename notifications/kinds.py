@@ -21,6 +21,7 @@ KINDS = {
     "top_up_contradicted": _("Meter contradicts a booked top-up"),
     "top_up_not_settled": _("Top-up cannot be settled"),
     "debt_without_basis": _("Debt, and no legal basis for a cut"),
+    "debt_of_who_left": _("Debt of a tenant who has moved out"),
     "correction_left_debt": _("Correction left a debt"),
     "payment_in_suspense": _("Payment in suspense"),
     "refund_made_outside": _("Refund made at the provider"),

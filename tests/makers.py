@@ -104,14 +104,17 @@ def a_cut_ready_home(
         a_reading(installation.meter, at=at - timedelta(minutes=1))
     purse = purse or Purse.objects.filter(tenancy__room=room).first()
     purse = purse or a_purse(tenancy=Tenancy.objects.filter(room=room).first() or a_tenancy(room=room))
-    a_notice(purse)
+    a_notice(purse, at=at)
     return purse
 
 
-def a_notice(purse: Purse, **kwargs: Any) -> Notice:
-    """Served long ago: its period is over."""
-    proven = {"state": "proven", "left_at": LONG_AGO, "proven_at": LONG_AGO, "runs_until": LONG_AGO, "proof": "signed"}
+def a_notice(purse: Purse, *, at: datetime | None = None, **kwargs: Any) -> Notice:
+    """Served some days before `at` (now): its period is over."""
+    at = at or timezone.now()
+    served_at, ended_at = at - timedelta(days=5), at - timedelta(days=3)
+    proven = {"state": "proven", "proven_at": served_at, "runs_until": ended_at, "proof": "signed"}
     about = {
+        "left_at": served_at,
         "purse": purse,
         "property": purse.property,
         "recharge": purse.recharges,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from billing.models.purses import Purse
+
+REMEMBERED: Final = timedelta(days=30)  # after its period a notice is remembered for so long; then another is owed
 
 
 class Outage(models.Model):
@@ -133,6 +136,13 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purse}: {self.get_state_display()}"
+
+    def holds(self, now: datetime) -> bool:
+        """Whether a cut may rest on it: it is proven, and its period has not ended so long ago that it is forgotten."""
+        return self.state == self.State.PROVEN and not self.is_forgotten(now)
+
+    def is_forgotten(self, now: datetime) -> bool:
+        return self.runs_until is not None and self.runs_until < now - REMEMBERED
 
 
 class Emergency(models.Model):

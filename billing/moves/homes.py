@@ -48,6 +48,7 @@ def move_out(asked: Asked, *, tenancy_id: int, told: Registers, now: datetime) -
     def do() -> Done:
         tenancy, room = _held(tenancy_id)
         read = _move_out(asked, tenancy, room, told, now)
+        _decide(asked, tenancy, now)
         return {
             "property_id": room.property_id,
             "room": room,
@@ -77,6 +78,7 @@ def change_room(
         )
         households.move(old=old, new=new, at=asked.at, now=now)
         moved = _hand_over(asked, old, new, now)
+        _decide(asked, old, now)
         return {
             "property_id": room.property_id,
             "room": room,
@@ -124,7 +126,6 @@ def _move_out(asked: Asked, tenancy: Tenancy, room: Room, told: Registers, now: 
     bill(room.pk, now)
     purse = prepaid.purse_of(tenancy)
     prepaid.call_back(purse_id=purse.pk, now=now)
-    supply.decide(purse_id=purse.pk, trace=asked.trace, now=now)
     return read
 
 
@@ -138,8 +139,12 @@ def _move_in(asked: Asked, room: Room, told: Registers, now: datetime) -> tuple[
     hold_purses([room], [tenancy])
     draws.align(room_ids=[room.pk], now=now)
     bill(room.pk, now)
-    supply.decide(purse_id=prepaid.purse_of(tenancy).pk, trace=asked.trace, now=now)
+    _decide(asked, tenancy, now)
     return tenancy, read
+
+
+def _decide(asked: Asked, tenancy: Tenancy, now: datetime) -> None:
+    supply.decide(purse_id=prepaid.purse_of(tenancy).pk, trace=asked.trace, now=now)
 
 
 def _hand_over(asked: Asked, old: Tenancy, new: Tenancy, now: datetime) -> Done:

@@ -118,8 +118,10 @@ def test_what_may_be_used_below_zero_is_used_first(facts: Facts, rule: Rule, ver
     ("facts", "wants"),
     [
         (replace(SPENT, is_cut=True), "open"),
-        (replace(SPENT, is_cut=True, available_nano=200 * FEN), "open"),  # restored above 2.00 yuan alone
-        (replace(SPENT, is_cut=True, available_nano=200 * FEN + 1), "closed"),
+        (replace(SPENT, is_cut=True, available_nano=200 * FEN, paid_since_cut_fen=200), "open"),  # not above 2.00
+        (replace(SPENT, is_cut=True, available_nano=200 * FEN + 1, paid_since_cut_fen=201), "closed"),
+        (replace(SPENT, is_cut=True, available_nano=1), "closed"),  # nobody paid: it was cut for what was not so
+        (replace(SPENT, is_cut=True, available_nano=101 * FEN, paid_since_cut_fen=100), "closed"),
         (replace(SPENT, is_cut=True, available_nano=-100 * FEN, emergency_fen=500), "closed"),
         (replace(SPENT, is_cut=True, available_nano=-500 * FEN, emergency_fen=500), "open"),
         (replace(SPENT, is_cut=True, is_notice_proven=False, has_outage=True), "open"),  # what is cut stays cut
@@ -127,6 +129,34 @@ def test_what_may_be_used_below_zero_is_used_first(facts: Facts, rule: Rule, ver
 )
 def test_what_was_cut_comes_back_for_money_above_the_limit(facts: Facts, wants: str) -> None:
     assert decide(facts, rule=replace(RULE, restore_above_fen=200), now=NOON).wants == wants
+
+
+@pytest.mark.parametrize(
+    ("left_fen", "paid_fen", "overdraft_fen", "wants"),
+    [
+        (-4000, 1000, 5000, "open"),  # cut at -50.00, paid 10.00: what brings it back is money alone
+        (-4000, 1000, 5001, "closed"),  # the property lets it go further by now than where it was cut
+        (-5000, 0, 5000, "open"),
+        (-5000, 0, 6000, "closed"),
+        (-4500, 0, 5000, "closed"),  # 5.00 of what it had used was none of its
+    ],
+)
+def test_what_was_cut_comes_back_where_the_cut_would_not_be_made_today(
+    left_fen: int, paid_fen: int, overdraft_fen: int, wants: str
+) -> None:
+    facts = replace(SPENT, is_cut=True, available_nano=left_fen * FEN, paid_since_cut_fen=paid_fen)
+
+    assert decide(facts, rule=replace(RULE, overdraft_fen=overdraft_fen), now=NOON).wants == wants
+
+
+@pytest.mark.parametrize("left_fen", [-5000, 0, 100])
+def test_a_protected_room_does_not_stay_dark(left_fen: int) -> None:
+    facts = replace(SPENT, is_cut=True, available_nano=left_fen * FEN, paid_since_cut_fen=10_000)
+
+    decision = decide(facts, rule=replace(RULE, is_protected=True, restore_above_fen=200), now=NOON)
+
+    assert decision.wants == "closed"
+    assert decision.why_not == ((Why.PROTECTED_ROOM,) if left_fen <= 0 else ())
 
 
 @pytest.mark.parametrize("money_nano", [-(10**15), 0, 10**15])
@@ -215,6 +245,8 @@ FACTS = st.builds(
     used_a_day_nano=st.integers(0, 10**12),
     hold=st.sampled_from(["", "open", "closed"]),
     is_cut=st.booleans(),
+    is_cut_on_its_way=st.booleans(),
+    paid_since_cut_fen=st.sampled_from([0, 200, 10**6]),
     cut_hold_until=st.sampled_from([None, NOON - timedelta(1), NOON + timedelta(1)]),
     read_at=st.sampled_from([None, NOON, NOON - timedelta(days=1)]),
     is_in_doubt=st.booleans(),

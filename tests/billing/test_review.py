@@ -282,6 +282,85 @@ def test_a_recharge_below_the_limit_leaves_it_off_and_says_how_much_is_missing()
     assert relay(purse) == "closed"
 
 
+def in_the_dark(**columns) -> Purse:
+    """A home that was cut and whose meter has obeyed."""
+    purse = a_home(**columns)
+    look(purse)
+    Level.objects.filter(kind="relay").update(reported="open")
+    return purse
+
+
+def test_a_room_that_is_protected_from_now_on_comes_back_and_its_notice_is_void():
+    purse = in_the_dark(fen=-700)
+
+    AGAINST[Why.PROTECTED_ROOM](purse)
+    changes.catch_up(now=SOON)
+
+    assert relay(purse) == "closed"
+    assert Notice.objects.get().state == Notice.State.VOID
+    assert "the power of this room is kept on" in supply.explain(tenancy=purse.tenancy, now=SOON).why
+    RoomPolicy.objects.update(is_protected=False, changed_at=SOON + timedelta(seconds=2))
+    later = SOON + timedelta(seconds=3)
+    changes.catch_up(now=later)
+    assert relay(purse) == "closed"  # told once more, and not cut without a new notice
+    assert Notice.objects.get(state=Notice.State.LEFT).left_at == later
+
+
+def test_a_higher_overdraft_brings_the_light_back_and_a_recharge_below_the_limit_does_not():
+    purse = in_the_dark(fen=-500, overdraft_fen=500)
+    recharge(purse, 300, now=SOON)
+    assert look(purse, now=SOON).verdict == Verdict.SPENT
+
+    SupplyPolicy.objects.update(overdraft_fen=501, recorded_at=SOON + timedelta(seconds=1))
+    changes.catch_up(now=SOON + timedelta(seconds=1))
+
+    assert relay(purse) == "closed"
+
+
+def test_what_was_charged_by_mistake_does_not_leave_a_home_in_the_dark():
+    purse = in_the_dark(fen=-100, restore_above_fen=1000)
+
+    accrue(purse, fen=-101)
+
+    assert look(purse, now=SOON).verdict == Verdict.PAID
+
+
+def test_a_notice_that_is_long_forgotten_carries_no_cut():
+    purse = a_home()
+    Notice.objects.update(
+        left_at=NOON - timedelta(days=33), proven_at=NOON - timedelta(days=32), runs_until=NOON - timedelta(days=31)
+    )
+
+    decision = look(purse)
+
+    assert (decision.wants, decision.why_not) == ("closed", (Why.NOTICE_NOT_PROVEN,))
+    assert sorted(Notice.objects.values_list("state", flat=True)) == ["left", "void"]
+
+
+def test_a_home_stays_cut_however_old_its_notice_grows():
+    purse = in_the_dark()
+    later = NOON + timedelta(days=60)
+
+    assert look(purse, now=later).wants == "open"
+    assert Notice.objects.get().state == Notice.State.PROVEN
+
+
+def test_who_moves_out_with_a_debt_stays_on_the_work_list_until_it_is_paid():
+    purse = a_home(fen=-700)
+    AGAINST[Why.NO_LEGAL_BASIS](purse)
+    look(purse)
+    Tenancy.objects.update(ends_at=SOON)
+    Draw.objects.update(ends_at=SOON)
+    later = SOON + timedelta(minutes=1)
+
+    look(purse, now=later)
+
+    assert list(WorkItem.objects.filter(state="open").values_list("kind", flat=True)) == ["debt_of_who_left"]
+    recharge(purse, 700, now=later)
+    supply.recheck(now=later)
+    assert not WorkItem.objects.filter(state="open").exists()
+
+
 def test_what_is_missing_is_said_to_the_fen():
     purse = a_home(fen=-300, restore_above_fen=1000)
     look(purse)

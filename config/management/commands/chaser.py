@@ -35,6 +35,7 @@ def _prompt() -> Rounds:
             holds.expire_holds: 10,
             supply.recheck: 10,
             reviews.ask_for_cuts_on_their_way: 20,
+            interruptions.sweep_own: 60,
             outages.look: 30,
             staffnews.gather: 30,
             health.look: 30,

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         def follow_what_happened(taken: Taken) -> None:
             if taken.landed:
                 prepaid.settle(now=timezone.now())
-            if moved := [meter_id for meter_id, kind in taken.agreed if kind == "relay"]:
+            if moved := {meter_id for meter_id, kind in taken.agreed if kind == "relay"} | set(taken.switched):
                 interruptions.follow(meter_ids=moved, now=timezone.now())
             if taken.switched:
                 blackouts.follow(meter_ids=taken.switched, now=timezone.now())
