@@ -16,12 +16,12 @@ from django.db import connection, transaction
 
 from accounts.models import Tenancy
 from billing import explanation, supply
+from billing.interruptions import BY_ITSELF
 from billing.models import Blackout, Purse
 from meters.models import Installation, Level, Meter, Relay
 from notifications import languages, outbox
 
 OFF, BACK = "power_off", "power_back"  # kinds of messages
-BY_ITSELF: Final = "meter"  # the cause, of a meter that goes by money of its own
 DARK: Final = (Relay.OPEN, Relay.PERMITTED)
 
 # Plan: levels that are wanted open by their partial index, blackouts that last by theirs; rooms, tenancies and purses

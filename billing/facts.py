@@ -157,7 +157,7 @@ def facts(home: Home, *, rule: Rule, now: datetime) -> Facts:
         is_cut_on_its_way=bool(cut) and not any(meter.is_obeyed for meter in cut),
     )
     if known.is_cut and usable_nano(known, rule) > 0:
-        known = replace(known, paid_since_cut_fen=_paid_since_cut_fen(home.purse))
+        known = replace(known, paid_since_cut_fen=_paid_since_cut_fen(home.purse, cut))
     is_dark = known.is_cut and not known.is_cut_on_its_way and not rule.is_protected
     if known.hold or is_dark or not home.counted_here or usable_nano(known, rule) > 0:
         return known
@@ -172,12 +172,11 @@ def _is_cut(meter: Hanging, tenancy: Tenancy | None) -> bool:
     return meter.relay_since >= max(tenancy.starts_at, meter.hung_at)
 
 
-def _paid_since_cut_fen(purse: Purse) -> int:
-    """Plan: the newest decisions of a purse and its recharges, each by an index of its own."""
-    cuts = SupplyDecision.objects.filter(purse=purse, verdict=Verdict.SPENT).order_by("-decided_at", "-pk")
-    cut_at = cuts.values_list("decided_at", flat=True).first()
+def _paid_since_cut_fen(purse: Purse, cut: list[Hanging]) -> int:
+    """Plan: the transfers of a purse's accounts by index, some hundreds."""
+    cut_at = min(meter.relay_since for meter in cut if meter.relay_since is not None)
     paid = Transfer.objects.filter(credit__purse=purse, entry__kind__in=MONEY_IN, entry__posted_at__gte=cut_at)
-    return int(paid.aggregate(fen=Sum("amount_fen", default=0))["fen"]) if cut_at else 0
+    return int(paid.aggregate(fen=Sum("amount_fen", default=0))["fen"])
 
 
 def _against(known: Facts, home: Home, rule: Rule, now: datetime) -> Facts:

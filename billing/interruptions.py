@@ -17,13 +17,14 @@ from django.db import connection, transaction
 from django.db.models import Avg, Count, Max, Q
 from django.utils.translation import gettext as _
 
+from billing.facts import CUT_FOR_MONEY
 from billing.models import Interruption, SupplyPolicy
 from meters.models import Command, Installation, Level, Relay, TopUp
 from notifications import worklist
 
 SLOW: Final = "slow_restore"  # a kind of work item
 BY_ITSELF: Final = "meter"  # the cause, of a meter that goes by money of its own
-FOR_MONEY: Final = ["spent", "spared", BY_ITSELF]  # causes that a payment ends
+FOR_MONEY: Final = [*map(str, CUT_FOR_MONEY), BY_ITSELF]  # causes that a payment ends
 LIMIT_S: Final = 60  # where a property has laid nothing down
 State = Interruption.State
 STANDING: Final = (State.ORDERED, State.OFF, State.RESTORING)
@@ -50,7 +51,6 @@ select i.property_id, i.room_id, l.meter_id, p.id, 'ordered', left(l.reason, 16)
  order by l.meter_id
 on conflict do nothing
 """
-
 
 # Plan: the given meters by key, or one pass over those that hold their money; one standing row a meter.
 _BEGIN_BY_ITSELF = """
@@ -96,7 +96,7 @@ select b.id
     or (b.state = 'restoring'
         and b.restore_ordered_at + coalesce(y.restore_limit_s, %(limit_s)s) * interval '1 second' < %(now)s
         and not exists (select from notifications_workitem n
-                         where n.key = 'slow_restore:' || b.meter_id and n.state = 'open')))
+                         where n.key = %(slow)s || ':' || b.meter_id and n.state = 'open')))
  order by (b.state = 'restoring') desc, b.id
  limit %(limit)s
 """
@@ -106,7 +106,7 @@ def sweep(*, now: datetime, limit: int = 1000) -> int:
     """Follows every relay that we hold open or are closing again. Returns how many rows moved on."""
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN, {"now": now, "meters": None})
-        cursor.execute(_TO_FOLLOW, {"now": now, "limit_s": LIMIT_S, "limit": limit})
+        cursor.execute(_TO_FOLLOW, {"now": now, "limit_s": LIMIT_S, "slow": SLOW, "limit": limit})
         due = [pk for (pk,) in cursor.fetchall()]
     return sum(_follow(pk, now) for pk in due)
 
@@ -176,7 +176,8 @@ def _taken_down(row: Interruption, at: datetime) -> None:
 def _by_itself(row: Interruption, level: Level | None) -> None:
     """A meter that goes by money of its own comes back when a top-up has lifted it above nothing."""
     if level is not None and level.wanted == Relay.OPEN:
-        row.cause, row.restore_ordered_at, row.state = level.reason[:16], None, State.OFF  # ours to bring back now
+        _wait_no_more(row)
+        row.cause = level.reason[:16]  # ours to bring back now
         return
     paid_at = _paid_at(row)
     if row.meter.relay != Relay.OPEN:
@@ -184,13 +185,12 @@ def _by_itself(row: Interruption, level: Level | None) -> None:
         _move(row, State.OVER)
         row.restore_ordered_at, row.on_at = paid_at, max(at, paid_at or at)
         row.seconds = (row.on_at - paid_at).total_seconds() if paid_at else None
-    elif paid_at is not None:
+    elif paid_at is None:
+        _wait_no_more(row)
+    else:
         if row.state == State.OFF:
             _move(row, State.RESTORING)
         row.restore_ordered_at = paid_at
-    elif row.state == State.RESTORING:
-        _move(row, State.OFF)
-        row.restore_ordered_at = None
 
 
 def _paid_at(row: Interruption) -> datetime | None:
@@ -205,11 +205,15 @@ def _paid_at(row: Interruption) -> datetime | None:
     return None if is_in_vain else max(newest.queued_at, since_at)
 
 
-def _still_off(row: Interruption, level: Level) -> None:
+def _wait_no_more(row: Interruption) -> None:
     if row.state == State.RESTORING:
         _move(row, State.OFF)
         row.restore_ordered_at = None
-    elif row.state == State.ORDERED and level.agreed_at is not None:
+
+
+def _still_off(row: Interruption, level: Level) -> None:
+    _wait_no_more(row)
+    if row.state == State.ORDERED and level.agreed_at is not None:
         _move(row, State.OFF)
         row.off_at = level.agreed_at
 
@@ -258,11 +262,9 @@ def _move(row: Interruption, to: str) -> None:
 
 def _list(row: Interruption, now: datetime) -> None:
     key = f"{SLOW}:{row.meter_id}"
-    if row.state == State.OVER:
-        took = f"{row.seconds:.0f} s" if row.seconds is not None else ""
-        worklist.resolve(key=key, by=None, resolution=took or _("It is not waited for any more."), now=now)
-    elif row.state == State.OFF:
-        worklist.resolve(key=key, by=None, resolution=_("It is to be off again."), now=now)
+    if row.state in (State.OVER, State.OFF):
+        took = f"{row.seconds:.0f} s" if row.seconds is not None else _("It is not waited for any more.")
+        worklist.resolve(key=key, by=None, resolution=took, now=now)
     elif row.state == State.RESTORING and row.restore_ordered_at is not None:
         waited = now - row.restore_ordered_at
         if waited > timedelta(seconds=_limit_s(row.property_id)):

@@ -36,7 +36,7 @@ def restore_clock(policy: SupplyPolicy) -> str:
 
 @admin.display(description=_("cause"), ordering="cause")
 def cause(row: Interruption | Blackout) -> str:
-    return gettext("by its meter") if row.cause == "meter" else supply_words.verdict(row.cause)
+    return gettext("by its meter") if row.cause == interruptions.BY_ITSELF else supply_words.verdict(row.cause)
 
 
 class InterruptionFilter(StandingFilter):

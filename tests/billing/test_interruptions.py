@@ -284,6 +284,25 @@ def test_a_meter_with_its_own_money_is_on_the_clock_from_the_payment_to_its_rela
     assert (clock.times, clock.median_s) == (1, 4.0)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_several_who_follow_a_meter_with_its_own_money_at_once_write_it_once(own):
+    race(
+        [lambda: interruptions.sweep_own(now=NOW)] * 3 + [lambda: interruptions.follow(meter_ids=[own.pk], now=NOW)] * 3
+    )
+    assert row().state == "off"
+    pay(own, NOW + 2 * SECOND)
+    race([lambda: interruptions.sweep(now=NOW + 3 * SECOND)] * 4)
+    assert row().state == "restoring"
+    say(own, "closed", NOW + 5 * SECOND, balance_fen=1000)
+
+    race(
+        [lambda: interruptions.sweep(now=NOW + 6 * SECOND)] * 3
+        + [lambda: interruptions.follow(meter_ids=[own.pk], now=NOW + 6 * SECOND)] * 3
+    )
+
+    assert (row().state, row().seconds) == ("over", 3.0)
+
+
 def test_a_top_up_that_does_not_reach_the_meter_is_listed_as_slow(own):
     assert interruptions.sweep_own(now=NOW) == 1
     assert interruptions.sweep_own(now=NOW) == 0

@@ -31,6 +31,7 @@ from billing.rating import accrue as accrual
 from billing.rating import careful
 from billing.tariff.civil import civil_date, instant
 from billing.tariff.units import NANO_FEN_PER_FEN
+from meters import desired
 from meters.models import Command, Level
 from notifications.models import Message, WorkItem
 from tests import makers
@@ -325,6 +326,19 @@ def test_what_was_charged_by_mistake_does_not_leave_a_home_in_the_dark():
     assert look(purse, now=SOON).verdict == Verdict.PAID
 
 
+def test_what_was_cut_before_decisions_were_kept_comes_back_like_any_other():
+    purse = a_home(restore_above_fen=1000)
+    Purse.objects.filter(pk=purse.pk).update(restore_above_fen=1000)
+    meter_id = purse.draws.get().meter_id
+    desired.want(meter_id=meter_id, kind="relay", wanted="open", reason="spent", trace="", now=NOON)
+    Level.objects.update(reported="open")
+
+    recharge(purse, 1000, now=SOON)
+    assert look(purse, now=SOON).wants == "open"
+    recharge(purse, 1, key="payment:2", now=SOON)
+    assert look(purse, now=SOON).wants == "closed"
+
+
 def test_a_notice_that_is_long_forgotten_carries_no_cut():
     purse = a_home()
     Notice.objects.update(
@@ -356,6 +370,7 @@ def test_who_moves_out_with_a_debt_stays_on_the_work_list_until_it_is_paid():
     look(purse, now=later)
 
     assert list(WorkItem.objects.filter(state="open").values_list("kind", flat=True)) == ["debt_of_who_left"]
+    assert supply.recheck(now=later) == 0  # unpaid, it is not decided again and again
     recharge(purse, 700, now=later)
     supply.recheck(now=later)
     assert not WorkItem.objects.filter(state="open").exists()
